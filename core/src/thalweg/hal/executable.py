@@ -1,0 +1,78 @@
+"""Executables, and the loaders that local devices use for them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from thalweg.errors import UnknownName
+from thalweg.module.module import ExecutableRecord
+from thalweg.module.program import EntryPoint
+
+
+class Executable:
+    """A loaded executable. Functions are numbered; the name is the stable identity. A driver subclasses it."""
+
+    def __init__(self, record: ExecutableRecord):
+        self.name = record.name
+        self.format = record.format
+        self.entries: tuple[EntryPoint, ...] = record.entries
+
+    def lookup_function(self, name: str) -> int:
+        """Return the number of the function called ``name``.
+
+        :raises UnknownName: naming those there are.
+        """
+        for index, entry in enumerate(self.entries):
+            if entry.name == name:
+                return index
+        raise UnknownName(
+            f"no function {name!r} in executable {self.name!r}; it has: {', '.join(e.name for e in self.entries)}"
+        )
+
+
+@dataclass(frozen=True)
+class NativeKernel:
+    """A kernel at ``address``, called by the kernel C ABI (``thalweg_kernel.h`` of driver-local)."""
+
+    address: int
+
+
+@dataclass(frozen=True)
+class HostKernel:
+    """A kernel that is a Python callable, for one workgroup.
+
+    Called as ``function(bindings, constants, workgroup_id, workgroup_count)``: writable memoryviews (format ``B``; a
+    read-only one for a binding of access ``r``), a tuple of u32, and two (x, y, z). It raises to fail.
+    """
+
+    function: Callable[
+        [Sequence[memoryview], tuple[int, ...], tuple[int, int, int], tuple[int, int, int]], None
+    ]
+
+
+class LoadedLibrary(ABC):
+    """What a loader returns: its kernels, in the order of the record's entries; kept alive while they are used."""
+
+    kernels: tuple[NativeKernel | HostKernel, ...]
+
+    @abstractmethod
+    def close(self) -> None:
+        """Unload; the kernels must not run afterwards."""
+
+
+class ExecutableLoader(ABC):
+    """Loads executables of some formats into this process."""
+
+    @abstractmethod
+    def load(self, record: ExecutableRecord) -> LoadedLibrary:
+        """Load ``record``.
+
+        :raises ModuleFormatError: for damaged data, with what is wrong and where.
+        :raises NotSupported: this machine cannot run it.
+        """
+
+    def machine_features(self) -> frozenset[str]:
+        """Return the processor features that code of these formats may use here (``avx2``, …)."""
+        return frozenset()
