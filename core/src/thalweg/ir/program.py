@@ -1,0 +1,59 @@
+"""A program in the IR: an MLIR module and the constants it refers to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from xdsl.context import Context
+from xdsl.dialects import arith, builtin, func, linalg, math, tensor
+from xdsl.parser import Parser
+from xdsl.utils.exceptions import DiagnosticException, ParseError, VerifyException
+
+from thalweg.errors import InvalidArgument
+from thalweg.ir.dialects.tw import TW
+
+
+def context() -> Context:
+    """Return an xDSL context with every dialect of Thalweg's pipeline."""
+    from thalweg.ir.dialects.host import FLOW, HAL, STREAM, VM  # only the compiler's later phases need them
+
+    ctx = Context()
+    for dialect in (builtin.Builtin, func.Func, arith.Arith, math.Math, linalg.Linalg, tensor.Tensor, TW,
+                    FLOW, STREAM, HAL, VM):  # fmt: skip
+        ctx.load_dialect(dialect)
+    return ctx
+
+
+def parse_module(text: str, name: str = "<text>") -> builtin.ModuleOp:
+    """Parse and verify MLIR text.
+
+    :raises InvalidArgument: with xDSL's diagnostic (file:line:col and carets).
+    """
+    try:
+        module = Parser(context(), text, name).parse_module()
+        module.verify()
+    except (ParseError, VerifyException, DiagnosticException) as error:
+        raise InvalidArgument(f"{name} is not valid IR: {error}") from None
+    return module
+
+
+@dataclass
+class Program:
+    """``resources``: name → array; ``arith.constant dense_resource<name>`` refers to it. Arrays are not copied."""
+
+    module: builtin.ModuleOp
+    resources: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def text(self) -> str:
+        """Return the MLIR text, without the resources' bytes."""
+        return str(self.module) + "\n"
+
+    @classmethod
+    def parse(cls, text: str, resources: dict[str, np.ndarray] | None = None, name: str = "<text>") -> Program:
+        """Parse MLIR text; see ``parse_module``."""
+        return cls(parse_module(text, name), dict(resources or {}))
+
+    def functions(self) -> list[func.FuncOp]:
+        """Return the public functions, in order."""
+        return [op for op in self.module.ops if isinstance(op, func.FuncOp)]

@@ -1,0 +1,59 @@
+"""Between MLIR types and Thalweg's element names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xdsl.dialects import builtin
+from xdsl.ir import Attribute, SSAValue
+
+from thalweg.errors import InvalidArgument
+
+_FLOATS: dict[str, Attribute] = {
+    "f16": builtin.f16,
+    "bf16": builtin.bf16,
+    "f32": builtin.f32,
+    "f64": builtin.f64,
+}
+_FLOAT_NAMES = {type_: name for name, type_ in _FLOATS.items()}
+
+
+def element_type(name: str) -> Attribute:
+    """Return the MLIR element type named ``name`` (``f32``, ``i64``, ``ui8``, …).
+
+    :raises InvalidArgument: for an unknown name.
+    """
+    if name in _FLOATS:
+        return _FLOATS[name]
+    unsigned = name.startswith("ui")
+    digits = name[2:] if unsigned else name[1:]
+    if (unsigned or name.startswith("i")) and digits.isdigit():
+        signedness = builtin.Signedness.UNSIGNED if unsigned else builtin.Signedness.SIGNLESS
+        return builtin.IntegerType(int(digits), signedness)
+    raise InvalidArgument(f"no element type named {name!r}")
+
+
+def element_name(type_: Attribute) -> str:
+    """Return the element name of a scalar or shaped type (``tensor<4xf32>`` → ``f32``)."""
+    if isinstance(type_, builtin.ShapedType) and isinstance(type_, builtin.ContainerType):
+        type_ = type_.get_element_type()
+    if type_ in _FLOAT_NAMES:
+        return _FLOAT_NAMES[type_]
+    if isinstance(type_, builtin.IntegerType):
+        prefix = "ui" if type_.signedness.data is builtin.Signedness.UNSIGNED else "i"
+        return f"{prefix}{type_.width.data}"
+    if isinstance(type_, builtin.IndexType):
+        return "index"
+    raise InvalidArgument(f"no element name for type {type_}")
+
+
+def tensor_type(shape: Sequence[int], dtype: str) -> builtin.TensorType:
+    """Return ``tensor<shape x dtype>``."""
+    return builtin.TensorType(element_type(dtype), list(shape))
+
+
+def shape_of(value: SSAValue | Attribute) -> tuple[int, ...]:
+    """Return the static shape of a tensor value or type."""
+    type_ = value.type if isinstance(value, SSAValue) else value
+    assert isinstance(type_, builtin.TensorType), type_
+    return type_.get_shape()
