@@ -1,0 +1,125 @@
+"""Dispatch creation: structured ops are grouped into kernels and outlined, equal kernels once.
+
+A group is a root (a ``tw`` op or a reducing generic) with the elementwise generic that alone uses its result, or one
+elementwise generic. Reshapes stay outside: they cost nothing.
+"""
+
+from __future__ import annotations
+
+from xdsl.dialects import arith, builtin, func, linalg, tensor
+from xdsl.ir import Block, Operation, Region, SSAValue
+from xdsl.ir.affine import AffineMap
+
+from thalweg.compiler.passes.rewriting import Pass, functions, is_elementwise, is_splat, only_user
+from thalweg.ir.dialects import tw
+from thalweg.ir.dialects.host import DispatchOp
+from thalweg.ir.program import Program
+from thalweg.ir.types import shape_of
+
+
+def create_dispatches(program: Program) -> None:
+    """Form groups and outline each into a private function that ``flow.dispatch`` names."""
+    kernels: dict[object, str] = {}
+    for function in functions(program):
+        block = function.body.block
+        for group in _groups(block):
+            _outline(group, function.sym_name.data, program, kernels)
+        for op in reversed(list(block.ops)):
+            if isinstance(op, tensor.EmptyOp | arith.ConstantOp) and not op.results[0].uses:
+                op.detach()
+                op.erase()
+
+
+def _is_work(op: Operation) -> bool:
+    return isinstance(op, tw.StructuredOp | linalg.GenericOp) and not isinstance(op, tw.ReshapeOp)
+
+
+def _groups(block: Block) -> list[list[Operation]]:
+    """Return the groups in the order of their last op."""
+    epilogue_of: dict[Operation, Operation] = {}
+    for op in block.ops:
+        if _is_work(op) and not is_elementwise(op):
+            user = only_user(op.results[0])
+            if user is not None and _is_epilogue(user, op.results[0]):
+                epilogue_of[user] = op  # of several roots, the last one in order takes the epilogue
+    taken = set(epilogue_of.values())
+    groups = []
+    for op in block.ops:
+        if _is_work(op) and op not in taken:
+            groups.append([epilogue_of[op], op] if op in epilogue_of else [op])
+    return groups
+
+
+def _is_epilogue(user: Operation, value: SSAValue) -> bool:
+    if not is_elementwise(user) or shape_of(user.results[0]) != shape_of(value):
+        return False
+    identity = AffineMap.identity(len(shape_of(value)))
+    maps = [m.data for v, m in zip(user.inputs, user.indexing_maps.data) if v is value]
+    return maps == [identity]
+
+
+def _is_inlined(value: SSAValue) -> bool:
+    """A constant that is written into the kernel: a splat."""
+    return isinstance(value.type, builtin.TensorType) and is_splat(value)
+
+
+def _outline(group: list[Operation], prefix: str, program: Program, kernels: dict[object, str]) -> None:
+    last = group[-1]
+    operands: list[SSAValue] = []
+    inlined: list[Operation] = []
+    for op in group:
+        for value in op.operands:
+            if value.owner in group or value in operands:
+                continue
+            if isinstance(value.owner, tensor.EmptyOp) or _is_inlined(value):
+                inlined.append(value.owner)
+            else:
+                operands.append(value)
+    body = Block(arg_types=[v.type for v in operands])
+    mapping: dict[SSAValue, SSAValue] = dict(zip(operands, body.args))
+    source = last.attributes.get("tw.source") or group[0].attributes.get("tw.source")
+    for op in [*dict.fromkeys(inlined), *group]:
+        clone = op.clone(mapping)
+        for inner in clone.walk():
+            inner.attributes.pop("tw.source", None)
+        body.add_op(clone)
+    result = last.results[0]
+    body.add_op(func.ReturnOp(mapping[result]))
+    types = ([v.type for v in operands], [result.type])
+    constants = tuple(isinstance(v.owner, arith.ConstantOp) for v in operands)
+    probe = func.FuncOp("kernel", types, Region(body), visibility="private")
+    key = (str(probe), constants)
+    if key not in kernels:
+        kernels[key] = f"{prefix}_dispatch_{len(kernels)}_{_kind(group[0])}"
+        probe.sym_name = builtin.StringAttr(kernels[key])
+        program.module.body.block.add_op(probe)
+    dispatch = DispatchOp.build(
+        operands=[operands], result_types=[[result.type]],
+        properties={"callee": builtin.SymbolRefAttr(kernels[key])},
+    )  # fmt: skip
+    if source is not None:
+        dispatch.attributes["tw.source"] = source
+    block = last.parent
+    block.insert_op_before(dispatch, last)
+    result.replace_all_uses_with(dispatch.results[0])
+    for op in reversed(group):
+        op.detach()
+        op.erase()
+
+
+def _kind(root: Operation) -> str:
+    if isinstance(root, linalg.GenericOp):
+        return "elementwise" if is_elementwise(root) else "reduction"
+    return root.name.split(".")[1]
+
+
+def deduplicated_count(program: Program) -> tuple[int, int]:
+    """Return (dispatches, kernels) of a program after this pass."""
+    dispatches = sum(isinstance(op, DispatchOp) for op in program.module.walk())
+    kernels = sum(f.sym_visibility is not None for f in program.functions())
+    return dispatches, kernels
+
+
+CREATE_DISPATCHES = Pass(
+    "create-dispatches", "Group ops into kernels, outline them, keep equal kernels once.", create_dispatches
+)

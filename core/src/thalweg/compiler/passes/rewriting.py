@@ -1,0 +1,103 @@
+"""What the passes share: reading constants, replacing ops, asking about generics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from xdsl.dialects import arith, builtin, func, linalg, tensor
+from xdsl.ir import Block, Operation, SSAValue
+
+from thalweg.dtypes import dtype_name, numpy_dtype
+from thalweg.ir.builder import INLINE_CONSTANT_LIMIT, dense_attribute, splat_attribute, unique_resource_name
+from thalweg.ir.program import Program
+from thalweg.ir.types import element_name, shape_of, tensor_type
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A named transformation of a program, in place."""
+
+    name: str
+    summary: str
+    run: Callable[[Program], None]
+
+
+def constant_array(value: SSAValue, program: Program) -> np.ndarray | None:
+    """Return the array of a constant tensor value, or ``None`` if it is not one (or its resource is not here).
+
+    A splat comes back as a read-only broadcast of one element.
+    """
+    op = value.owner
+    if not isinstance(op, arith.ConstantOp) or not isinstance(op.value, builtin.DenseIntOrFPElementsAttr | builtin.DenseResourceAttr):
+        return None
+    if isinstance(op.value, builtin.DenseResourceAttr):
+        return program.resources.get(op.value.resource_handle.data)
+    shape, dtype = shape_of(value), numpy_dtype(element_name(value.type))
+    if op.value.is_splat():
+        return np.broadcast_to(np.array(op.value.get_values()[0]).astype(dtype), shape)
+    return np.array(list(op.value.get_values())).astype(dtype).reshape(shape)
+
+
+def is_splat(value: SSAValue) -> bool:
+    """Return whether a value is a constant tensor of one repeated element."""
+    op = value.owner
+    return (
+        isinstance(op, arith.ConstantOp)
+        and isinstance(op.value, builtin.DenseIntOrFPElementsAttr)
+        and op.value.is_splat()
+    )
+
+
+def make_constant(array: np.ndarray, program: Program, name: str = "folded") -> arith.ConstantOp:
+    """Return a constant op for ``array``: splats and small arrays as text, others as a new resource."""
+    array = np.asarray(array)
+    dtype = dtype_name(array.dtype)
+    if array.size and (array.size == 1 or all(s == 0 for s, n in zip(array.strides, array.shape) if n > 1)):
+        return arith.ConstantOp(splat_attribute(array.ravel()[0].item(), array.shape, dtype))
+    if array.size <= INLINE_CONSTANT_LIMIT:
+        return arith.ConstantOp(dense_attribute(array))
+    handle = unique_resource_name(program.resources, name)
+    program.resources[handle] = np.ascontiguousarray(array)
+    return arith.ConstantOp(builtin.DenseResourceAttr.from_params(handle, tensor_type(array.shape, dtype)))
+
+
+def replace(op: Operation, *new: Operation, value: SSAValue | None = None) -> None:
+    """Put ``new`` ops in the place of ``op``; its result becomes ``value``, or the last new op's result."""
+    block = op.parent
+    assert isinstance(block, Block)
+    for item in new:
+        block.insert_op_before(item, op)
+        if "tw.source" in op.attributes and "tw.source" not in item.attributes:
+            item.attributes["tw.source"] = op.attributes["tw.source"]
+    op.results[0].replace_all_uses_with(value if value is not None else new[-1].results[0])
+    op.detach()
+    op.erase()
+
+
+def only_user(value: SSAValue) -> Operation | None:
+    """Return the one op that uses ``value`` (perhaps several times), or ``None``."""
+    users = {use.operation for use in value.uses}
+    return users.pop() if len(users) == 1 else None
+
+
+def is_elementwise(op: Operation) -> bool:
+    """Return whether ``op`` is a ``linalg.generic`` without reductions, over the identity of its result."""
+    return (
+        isinstance(op, linalg.GenericOp)
+        and len(op.results) == 1
+        and all(kind.data is linalg.IteratorType.PARALLEL for kind in op.iterator_types)
+        and op.indexing_maps.data[-1].data.is_minor_identity()
+        and isinstance(op.outputs[0].owner, tensor.EmptyOp)
+    )
+
+
+def uses_index(op: linalg.GenericOp) -> bool:
+    """Return whether the body asks for iteration indices."""
+    return any(isinstance(inner, linalg.IndexOp) for inner in op.body.block.ops)
+
+
+def functions(program: Program) -> list[func.FuncOp]:
+    """Return the functions with a body."""
+    return [f for f in program.functions() if f.body.blocks]
