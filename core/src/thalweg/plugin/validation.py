@@ -1,0 +1,101 @@
+"""Check what a plugin's hook returned before anybody relies on it."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from typing import Any
+
+from thalweg.plugin.specs import (
+    API_VERSION,
+    ConformanceProfileSpec,
+    ExecutableLoaderSpec,
+    HalDriverSpec,
+    InputSpec,
+    PluginSpec,
+    TargetBackendSpec,
+)
+
+SPEC_TYPES: dict[str, type[PluginSpec]] = {
+    "thalweg.inputs": InputSpec,
+    "thalweg.target_backends": TargetBackendSpec,
+    "thalweg.hal_drivers": HalDriverSpec,
+    "thalweg.executable_loaders": ExecutableLoaderSpec,
+    "thalweg.conformance_profiles": ConformanceProfileSpec,
+}
+"""Entry-point group → the spec that its hook returns."""
+
+
+class VersionMismatch(ValueError):
+    """The spec asks for a plugin API that this core does not have."""
+
+
+class InvalidSpec(ValueError):
+    """The spec is not what its group asks for; the message says which field."""
+
+
+def validate_spec(group: str, name: str, spec: Any) -> None:
+    """Check that ``spec`` is a usable answer of ``group``'s hook for ``name``.
+
+    :raises VersionMismatch: another major version, or a newer minor one, than this core's.
+    :raises InvalidSpec: any other fault.
+    """
+    expected = SPEC_TYPES[group]
+    if not isinstance(spec, expected):
+        raise InvalidSpec(f"its hook returned {_describe(spec)}, not a {expected.__name__}")
+    _validate_version(spec.api_version)
+    if spec.name != name:
+        raise InvalidSpec(f"its spec is named {spec.name!r}, not as its entry point")
+    if not isinstance(spec.summary, str) or not spec.summary.strip() or "\n" in spec.summary:
+        raise InvalidSpec(f"summary must be one line of text; found {spec.summary!r}")
+    if not isinstance(spec.capabilities, frozenset) or not all(isinstance(c, str) for c in spec.capabilities):
+        raise InvalidSpec(f"capabilities must be a frozenset of slugs; found {spec.capabilities!r}")
+    for field_name in ("probe", "create"):
+        value = getattr(spec, field_name, None)
+        if value is not None and not callable(value):
+            raise InvalidSpec(f"{field_name} must be callable; found {_describe(value)}")
+        if value is None and field_name in {f.name for f in dataclasses.fields(expected)}:
+            raise InvalidSpec(f"{field_name} must be callable; found None")
+    _validate_options(spec.options)
+    if isinstance(spec, InputSpec):
+        _validate_texts("suffixes", spec.suffixes, "a tuple of suffixes such as '.onnx'", prefix=".")
+    if isinstance(spec, ExecutableLoaderSpec):
+        _validate_texts("formats", spec.formats, "a tuple of executable formats")
+
+
+def _validate_version(version: Any) -> None:
+    well_formed = (
+        isinstance(version, tuple) and len(version) == 2 and all(isinstance(part, int) for part in version)
+    )
+    if not well_formed:
+        raise InvalidSpec(f"api_version must be (major, minor); found {version!r}")
+    major, minor = version
+    if major != API_VERSION[0] or minor > API_VERSION[1]:
+        raise VersionMismatch(
+            f"it was written for plugin API {major}.{minor}, and this thalweg has {API_VERSION[0]}.{API_VERSION[1]}"
+        )
+
+
+def _validate_options(options: Any) -> None:
+    if not isinstance(options, type) or not dataclasses.is_dataclass(options):
+        raise InvalidSpec(f"options must be a dataclass; found {_describe(options)}")
+    for option in dataclasses.fields(options):
+        no_default = option.default is dataclasses.MISSING and option.default_factory is dataclasses.MISSING
+        if option.init and no_default:
+            raise InvalidSpec(f"option {option.name!r} of {options.__name__} has no default")
+    try:
+        typing.get_type_hints(options)
+    except NameError as error:
+        raise InvalidSpec(f"the annotations of {options.__name__} cannot be resolved: {error}") from error
+
+
+def _validate_texts(field_name: str, value: Any, what: str, prefix: str = "") -> None:
+    well_formed = isinstance(value, tuple) and all(
+        isinstance(item, str) and item.startswith(prefix) and item for item in value
+    )
+    if not well_formed or not value:
+        raise InvalidSpec(f"{field_name} must be {what}; found {value!r}")
+
+
+def _describe(value: Any) -> str:
+    return "None" if value is None else f"{value!r} of type {type(value).__name__}"
