@@ -1,0 +1,204 @@
+"""The phases, in order: what each does to a program, and how far a compilation goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from xdsl.dialects.builtin import StringAttr
+
+from thalweg.codegen.target import LinkedExecutable, TargetBackend, TargetConfiguration
+from thalweg.compiler.dumping import Dumper
+from thalweg.compiler.host_program import host_functions, lower_to_hal, lower_to_vm
+from thalweg.compiler.passes import PASSES
+from thalweg.compiler.passes.decompose import decompose
+from thalweg.compiler.planning import PlannedProgram, plan_dispatches
+from thalweg.compiler.streaming import lower_to_stream
+from thalweg.compiler.translation import TranslationJob, translate_here, translate_isolated
+from thalweg.ir.program import Program
+from thalweg.ir.types import element_name, shape_of
+from thalweg.module.module import ExecutableRecord, Variant
+from thalweg.module.program import FunctionSignature, TensorSignature
+
+PHASES = (
+    "input",
+    "abi",
+    "preprocessing",
+    "global-optimization",
+    "dispatch-creation",
+    "flow",
+    "stream",
+    "executable-sources",
+    "executable-targets",
+    "hal",
+    "vm",
+    "end",
+)
+"""What ``--compile-to`` takes, in order."""
+
+ProgressCallback = Callable[[str, float, str], None]
+"""Called with (phase, fraction of the whole compilation done, detail)."""
+
+_WEIGHTS = {"input": 5, "global-optimization": 12, "executable-targets": 70}
+
+
+class PhaseReached(Exception):
+    """Raised inside the pipeline when the phase to stop at is complete; carries its text."""
+
+    def __init__(self, text: str):
+        super().__init__("phase reached")
+        self.text = text
+
+
+@dataclass
+class Session:
+    """What one compilation carries along: where to stop, what to dump, whom to tell, how long phases took."""
+
+    compile_to: str
+    dumper: Dumper
+    progress: ProgressCallback
+    phase_seconds: dict[str, float] = field(default_factory=dict)
+    prefix: str = ""
+
+    @contextmanager
+    def phase(self, name: str, program: Program | None = None):
+        """Time a phase; at its end dump the program, and stop if this is where the compilation ends."""
+        start = time.perf_counter()
+        self.progress(name, _done_before(name), "")
+        yield
+        seconds = time.perf_counter() - start
+        self.phase_seconds[name] = self.phase_seconds.get(name, 0.0) + seconds
+        if program is not None:
+            if self.dumper.enabled:
+                self.dumper.phase(PHASES.index(name), self.prefix + name, program.text())
+            if self.compile_to == name:
+                raise PhaseReached(program.text())
+
+    def detail(self, name: str, done: int, total: int) -> None:
+        """Report progress inside a phase."""
+        share = _WEIGHTS.get(name, 1) / _total_weight()
+        self.progress(name, _done_before(name) + share * done / max(total, 1), f"{done}/{total}")
+
+
+def _total_weight() -> int:
+    return sum(_WEIGHTS.get(name, 1) for name in PHASES)
+
+
+def _done_before(phase: str) -> float:
+    return sum(_WEIGHTS.get(name, 1) for name in PHASES[: PHASES.index(phase)]) / _total_weight()
+
+
+def signatures(program: Program) -> tuple[FunctionSignature, ...]:
+    """Return the exported functions' signatures, from their argument and result attributes."""
+    found = []
+    for function in program.functions():
+        inputs = _tensors(function.arg_attrs, function.function_type.inputs.data, "input")
+        outputs = _tensors(function.res_attrs, function.function_type.outputs.data, "output")
+        found.append(FunctionSignature(function.sym_name.data, inputs, outputs))
+    return tuple(found)
+
+
+def _tensors(attributes, types, stem: str) -> tuple[TensorSignature, ...]:
+    names = [a.data["tw.name"].data for a in attributes.data] if attributes is not None else []
+    names += [f"{stem}{i}" for i in range(len(names), len(types))]
+    return tuple(TensorSignature(n, shape_of(t), element_name(t)) for n, t in zip(names, types))
+
+
+def annotate_abi(program: Program) -> tuple[FunctionSignature, ...]:
+    """Phase ``abi``: write each export's signature on its function, and return the signatures."""
+    found = signatures(program)
+    for function, signature in zip(program.functions(), found):
+        function.attributes["tw.abi"] = StringAttr(describe_signature(signature))
+    return found
+
+
+def describe_signature(signature: FunctionSignature) -> str:
+    """Return ``main(x: 1x3x224x224xf32) -> (y: 1x1000xf32)``."""
+
+    def one(t: TensorSignature) -> str:
+        return f"{t.name}: {'x'.join([*map(str, t.shape), t.dtype])}"
+
+    inputs, outputs = (", ".join(map(one, side)) for side in (signature.inputs, signature.outputs))
+    return f"{signature.name}({inputs}) -> ({outputs})"
+
+
+def optimize(program: Program) -> None:
+    """Phase ``global-optimization``: fold, simplify, move batch norms into weights, then fuse."""
+    for name in ("canonicalize", "fold-constants", "canonicalize", "fold-batch-norms", "fuse-elementwise",
+                 "fold-constants", "canonicalize"):  # fmt: skip
+        PASSES[name].run(program)
+
+
+@dataclass(frozen=True)
+class BackendJob:
+    """One target backend of a compilation."""
+
+    name: str
+    backend: TargetBackend
+    config: TargetConfiguration
+    options: Mapping[str, Any]
+    isolated: bool
+
+
+def compile_variant(program: Program, job: BackendJob, session: Session) -> Variant:
+    """Run the phases after ``preprocessing`` for one backend, in place, and return its variant."""
+    with session.phase("global-optimization", program):
+        if job.config.decompose:
+            decompose(program, job.config.decompose)
+        optimize(program)
+    with session.phase("dispatch-creation", program):
+        PASSES["create-dispatches"].run(program)
+    with session.phase("flow", program):
+        planned = plan_dispatches(program, job.backend, job.config)
+    dispatches = sum(op.name == "flow.dispatch" for op in program.module.walk())
+    with session.phase("stream", program):
+        memory = lower_to_stream(program)
+    with session.phase("executable-sources", program):
+        sources = list(planned.sources.values())
+        for source in sources:
+            session.dumper.executable(source.name, {".mlir": source.text.encode()})
+    linked = _translate(planned, job, session, program)
+    with session.phase("hal", program):
+        lower_to_hal(program, {entry.name: (0, i) for i, entry in enumerate(linked.entries)})
+    functions, constants = host_functions(program)
+    with session.phase("vm", program):
+        lower_to_vm(program, functions)
+    record = ExecutableRecord(f"{job.name}-executable", linked.format, linked.data, linked.entries)
+    return Variant(
+        name=job.name,
+        backend=job.name,
+        predicate=dict(job.config.predicate),
+        executables=(record,),
+        functions=functions,
+        constants=constants,
+        inline=job.config.inline,
+        statistics={
+            "transient_bytes": memory.transient_bytes,
+            "intermediate_bytes": memory.intermediate_bytes,
+            "peak_live_bytes": memory.peak_live_bytes,
+            "constant_bytes": sum(program.resources[name].nbytes for name in constants),
+            "dispatches": dispatches,
+            "kernels": len(sources),
+        },
+    )
+
+
+def _translate(planned: PlannedProgram, job: BackendJob, session: Session, program: Program) -> LinkedExecutable:
+    sources = list(planned.sources.values())
+    with session.phase("executable-targets", program):
+
+        def progress(done: int, total: int) -> None:
+            session.detail("executable-targets", done, total)
+
+        if job.isolated and sources:
+            translated = translate_isolated(TranslationJob(job.name, job.options, job.config), sources, progress)
+        else:
+            translated = translate_here(job.backend, sources, job.config, progress)
+        for kernel in translated:
+            session.dumper.executable(kernel.entry.name, kernel.dumps)
+        linked = job.backend.link(translated, job.config)
+        session.dumper.executable(f"{job.name}-executable", {".bin": linked.data, **linked.dumps})
+    return linked

@@ -1,0 +1,230 @@
+"""From ``flow`` to ``stream``: tensors become byte ranges of slots, dispatches become commands with barriers.
+
+Dispatches keep their order. An *epoch* is a run of dispatches that do not depend on each other; a barrier stands
+between epochs. A transient lives from the epoch that writes it to the last that reads it, so that buffers that share
+bytes are never live in one epoch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import prod
+
+from xdsl.dialects import arith, builtin, func
+from xdsl.ir import Block, Operation, Region, SSAValue
+
+from thalweg.compiler.arena import Lifetime, peak_live_bytes, place
+from thalweg.compiler.passes.rewriting import constant_array
+from thalweg.dtypes import numpy_dtype
+from thalweg.ir.dialects import host, tw
+from thalweg.ir.program import Program
+from thalweg.ir.types import element_name, shape_of
+
+
+@dataclass(frozen=True)
+class MemoryReport:
+    """Bytes: the arena, the sum of all intermediates, the largest live set, and the constants."""
+
+    transient_bytes: int
+    intermediate_bytes: int
+    peak_live_bytes: int
+
+
+def byte_size(value: SSAValue) -> int:
+    """Return the size in bytes of a tensor value."""
+    return prod(shape_of(value)) * numpy_dtype(element_name(value.type)).itemsize
+
+
+@dataclass
+class _Placement:
+    """Where a tensor is: a slot key and an offset in it."""
+
+    key: tuple[str, object]
+    offset: int = 0
+
+
+@dataclass
+class _Scheduler:
+    """The state of one function's lowering."""
+
+    program: Program
+    source: func.FuncOp
+    placements: dict[SSAValue, _Placement] = field(default_factory=dict)
+    epochs: dict[Operation, int] = field(default_factory=dict)
+
+    def root(self, value: SSAValue) -> SSAValue:
+        """Follow reshapes to the value that owns the bytes."""
+        while isinstance(value.owner, tw.ReshapeOp):
+            value = value.owner.x
+        return value
+
+
+def lower_to_stream(program: Program) -> MemoryReport:
+    """Lower every public function in place; kernel functions stay as they are. Returns the memory report (summed)."""
+    reports = [
+        _lower_function(function, program) for function in program.functions() if function.sym_visibility is None
+    ]
+    return MemoryReport(
+        sum(r.transient_bytes for r in reports),
+        sum(r.intermediate_bytes for r in reports),
+        sum(r.peak_live_bytes for r in reports),
+    )
+
+
+def _lower_function(source: func.FuncOp, program: Program) -> MemoryReport:
+    scheduler = _Scheduler(program, source)
+    dispatches = [op for op in source.body.block.ops if isinstance(op, host.DispatchOp)]
+    results = [scheduler.root(v) for v in source.body.block.last_op.operands]
+    _assign_epochs(scheduler, dispatches)
+    outputs = _place_outputs(scheduler, results)
+    report = _place_transients(scheduler, dispatches, results, outputs)
+    _rewrite(scheduler, dispatches, results, outputs, report)
+    return report
+
+
+def _assign_epochs(scheduler: _Scheduler, dispatches: list[host.DispatchOp]) -> None:
+    epoch = 0
+    for op in dispatches:
+        producers = [scheduler.epochs.get(scheduler.root(v).owner) for v in op.arguments]
+        if any(p == epoch for p in producers):
+            epoch += 1
+        scheduler.epochs[op] = epoch
+
+
+def _place_outputs(scheduler: _Scheduler, results: list[SSAValue]) -> dict[int, SSAValue]:
+    """Give each output that a dispatch makes its own slot; return the outputs that must be copied instead."""
+    copies: dict[int, SSAValue] = {}
+    for index, value in enumerate(results):
+        if isinstance(value.owner, host.DispatchOp) and value not in scheduler.placements:
+            scheduler.placements[value] = _Placement(("output", index))
+        else:
+            copies[index] = value
+    return copies
+
+
+def _place_transients(
+    scheduler: _Scheduler,
+    dispatches: list[host.DispatchOp],
+    results: list[SSAValue],
+    copies: dict[int, SSAValue],
+) -> MemoryReport:
+    last_use: dict[SSAValue, int] = {}
+    end = max(scheduler.epochs.values(), default=0) + 1
+    for op in dispatches:
+        for value in op.arguments:
+            last_use[scheduler.root(value)] = scheduler.epochs[op]
+    for value in copies.values():
+        last_use[value] = end
+    values = [r for op in dispatches for r in op.results if r not in scheduler.placements]
+    lifetimes = [
+        Lifetime(byte_size(v), scheduler.epochs[v.owner], last_use.get(v, scheduler.epochs[v.owner])) for v in values
+    ]
+    offsets, total = place(lifetimes)
+    for value, offset in zip(values, offsets):
+        scheduler.placements[value] = _Placement(("transient", 0), offset)
+    return MemoryReport(total, sum(b.size for b in lifetimes), peak_live_bytes(lifetimes))
+
+
+def _rewrite(
+    scheduler: _Scheduler,
+    dispatches: list[host.DispatchOp],
+    results: list[SSAValue],
+    copies: dict[int, SSAValue],
+    report: MemoryReport,
+) -> None:
+    source = scheduler.source
+    body = Block()
+    slots = _declare_slots(scheduler, dispatches, results, copies, report, body)
+    epoch = 0
+    for op in dispatches:
+        if not all(byte_size(r) for r in op.results):
+            continue  # nothing to compute
+        if scheduler.epochs[op] != epoch:
+            body.add_op(host.StreamBarrierOp.build())
+            epoch = scheduler.epochs[op]
+        values = [*op.arguments, *op.results]
+        body.add_op(
+            _command(
+                scheduler, host.StreamDispatchOp, values, slots, ["r"] * len(op.arguments) + ["w"] * len(op.results),
+                callee=builtin.StringAttr(op.callee.root_reference.data), workgroup_count=op.workgroup_count,
+            )
+        )  # fmt: skip
+    if any(byte_size(v) for v in copies.values()):
+        body.add_op(host.StreamBarrierOp.build())
+    for index, value in copies.items():
+        size = byte_size(value)
+        if not size:
+            continue
+        where = _where(scheduler, value)
+        body.add_op(
+            host.StreamCopyOp.make(
+                [slots[where.key], slots["output", index]], [where.offset, 0], [size, size], ["r", "w"]
+            )
+        )
+    body.add_op(func.ReturnOp())
+    lowered = func.FuncOp(source.sym_name.data, ([], []), Region(body))
+    for name, attribute in source.attributes.items():
+        lowered.attributes[name] = attribute
+    source.parent.insert_op_before(lowered, source)
+    source.detach()
+    source.erase()
+
+
+def _where(scheduler: _Scheduler, value: SSAValue) -> _Placement:
+    value = scheduler.root(value)
+    if value in scheduler.placements:
+        return scheduler.placements[value]
+    if isinstance(value.owner, Block):
+        return _Placement(("input", value.index))
+    attribute = value.owner.value
+    name = attribute.resource_handle.data if isinstance(attribute, builtin.DenseResourceAttr) else str(attribute)
+    return _Placement(("constant", name))
+
+
+def _command(scheduler, kind, values, slots, access, **properties):
+    places = [_where(scheduler, v) for v in values]
+    return kind.make(
+        [slots[p.key] for p in places], [p.offset for p in places], [byte_size(v) for v in values], access, **properties
+    )
+
+
+def _declare_slots(scheduler, dispatches, results, copies, report, body) -> dict[tuple[str, object], SSAValue]:
+    slots: dict[tuple[str, object], SSAValue] = {}
+
+    def declare(key: tuple[str, object], index: int, size: int, resource: str | None = None) -> None:
+        op = host.StreamSlotOp.make(key[0], index, size, resource)
+        body.add_op(op)
+        slots[key] = op.result
+
+    if report.transient_bytes:
+        declare(("transient", 0), 0, report.transient_bytes)
+    for argument in scheduler.source.body.block.args:
+        declare(("input", argument.index), argument.index, byte_size(argument))
+    for index, value in enumerate(results):
+        declare(("output", index), index, byte_size(value))
+    constants = 0
+    for value in [*(v for op in dispatches for v in op.arguments), *copies.values()]:
+        value = scheduler.root(value)
+        if not isinstance(value.owner, arith.ConstantOp):
+            continue
+        key = _where(scheduler, value).key
+        if key not in slots:
+            declare(key, constants, byte_size(value), _as_resource(value, scheduler.program))
+            constants += 1
+    return slots
+
+
+def _as_resource(value: SSAValue, program: Program) -> str:
+    """Return the name of the resource that holds a constant, making one for a constant that is text."""
+    attribute = value.owner.value
+    if isinstance(attribute, builtin.DenseResourceAttr):
+        return attribute.resource_handle.data
+    array = constant_array(value, program)
+    assert array is not None
+    name = f"constant_{len(program.resources)}"
+    while name in program.resources:
+        name += "_"
+    program.resources[name] = array
+    return name
+
+

@@ -1,0 +1,163 @@
+"""Translation of kernels by their target backend: in this process, or in isolated workers on every core."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from thalweg.codegen.target import KernelSource, TargetBackend, TargetConfiguration, TranslatedKernel
+from thalweg.compiler.translation_worker import (
+    decode_translated,
+    encode_config,
+    encode_source,
+    read_frame,
+    write_frame,
+)
+from thalweg.errors import CompileError
+
+Progress = Callable[[int, int], None]
+"""Called with (kernels done, kernels in all)."""
+
+
+@dataclass(frozen=True)
+class TranslationJob:
+    """What a worker needs to make the same backend again; ``options`` are the fields of its options dataclass."""
+
+    backend: str
+    options: Mapping[str, Any]
+    config: TargetConfiguration
+
+
+def translate_here(
+    backend: TargetBackend, sources: Sequence[KernelSource], config: TargetConfiguration, progress: Progress
+) -> list[TranslatedKernel]:
+    """Translate in this process, one kernel after another."""
+    translated = []
+    for index, source in enumerate(sources):
+        translated.append(backend.translate(source, config))
+        progress(index + 1, len(sources))
+    return translated
+
+
+def translate_isolated(
+    job: TranslationJob, sources: Sequence[KernelSource], progress: Progress
+) -> list[TranslatedKernel]:
+    """Translate in worker subprocesses, as many as this process may use cores.
+
+    :raises CompileError: a kernel cannot be translated, or the code generator died on it; a reproducer file is left.
+    """
+    pending: queue.SimpleQueue[int] = queue.SimpleQueue()
+    order = sorted(range(len(sources)), key=lambda i: -len(sources[i].text))
+    for index in order:
+        pending.put(index)
+    results: dict[int, TranslatedKernel] = {}
+    failures: list[CompileError] = []
+    lock = threading.Lock()
+
+    def serve() -> None:
+        with _Worker(job) as worker:
+            while not failures:
+                try:
+                    index = pending.get_nowait()
+                except queue.Empty:
+                    return
+                try:
+                    result = worker.translate(sources[index])
+                except CompileError as error:
+                    failures.append(error)
+                    return
+                with lock:
+                    results[index] = result
+                    progress(len(results), len(sources))
+
+    count = max(1, min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+                       len(sources)))  # fmt: skip
+    threads = [threading.Thread(target=serve, name=f"translate-{i}") for i in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+    return [results[i] for i in range(len(sources))]
+
+
+class _Worker:
+    """One subprocess, as a context manager."""
+
+    def __init__(self, job: TranslationJob):
+        self._job = job
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (closed in __exit__)
+        code = f"import sys; sys.path[:] = {sys.path!r}; from thalweg.compiler.translation_worker import main; main()"
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr
+        )
+        self._opening = {"backend": job.backend, "options": dict(job.options), "config": encode_config(job.config)}
+
+    def __enter__(self) -> _Worker:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        try:
+            self._process.stdin.close()
+        except BrokenPipeError:
+            pass  # it died; translate() has said so
+        self._process.wait()
+        self._process.stdout.close()
+        self._stderr.close()
+
+    def translate(self, source: KernelSource) -> TranslatedKernel:
+        """Translate one kernel.
+
+        :raises CompileError: see ``translate_isolated``.
+        """
+        assert self._process.stdin is not None and self._process.stdout is not None
+        try:
+            if self._opening:
+                write_frame(self._process.stdin, self._opening)
+                self._opening = {}
+            write_frame(self._process.stdin, encode_source(source))
+            reply = read_frame(self._process.stdout)
+        except BrokenPipeError:
+            reply = None
+        if reply is None:
+            raise CompileError(self._death(source))
+        if "error" in reply:
+            raise CompileError(f"{self._job.backend}, kernel {source.name}: {reply['error']}")
+        return decode_translated(reply)
+
+    def _death(self, source: KernelSource) -> str:
+        status = self._process.wait()
+        self._stderr.seek(0)
+        lines = [line.strip() for line in self._stderr.read().decode(errors="replace").splitlines() if line.strip()]
+        cause = next((line for line in lines if "LLVM ERROR" in line or "Assertion" in line), lines[-1] if lines else "")
+        reproducer = write_reproducer(self._job, source)
+        return (
+            f"the code generator of {self._job.backend!r} died on kernel {source.name} (exit status {status}"
+            f"{': ' + cause if cause else ''}); a reproducer is in {reproducer}, try"
+            f" `python -m thalweg.compiler.reproduce {reproducer}`"
+        )
+
+
+def write_reproducer(job: TranslationJob, source: KernelSource) -> Path:
+    """Write a file from which ``thalweg.compiler.reproduce`` translates the kernel again; returns its path."""
+    message = {
+        "backend": job.backend,
+        "options": dict(job.options),
+        "config": encode_config(job.config),
+        "kernel": encode_source(source),
+    }
+    handle, name = tempfile.mkstemp(prefix=f"thalweg-{source.name}-", suffix=".json")
+    with os.fdopen(handle, "w") as file:
+        json.dump(message, file, indent=1)
+    return Path(name)
