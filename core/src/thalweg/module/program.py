@@ -116,3 +116,7 @@ class EntryPoint:
     local_memory: int = 0
     workgroup_size: tuple[int, int, int] = (1, 1, 1)
     binding_access: tuple[str, ...] = ()
+
+    def accesses(self) -> tuple[str, ...]:
+        """Return ``binding_access``, or ``rw`` for every binding where it says nothing."""
+        return self.binding_access or ("rw",) * self.binding_count
