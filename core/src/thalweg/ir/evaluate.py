@@ -52,7 +52,7 @@ def evaluate_function(
     for op in block.ops:
         if isinstance(op, func.ReturnOp):
             return [values[operand] for operand in op.operands]
-        results = evaluate_op(op, [values[operand] for operand in op.operands], resources)
+        results = evaluate_results(op, [values[operand] for operand in op.operands], resources)
         values.update(zip(op.results, results))
         for operand in op.operands:
             if last_use[operand] is op:
@@ -62,9 +62,18 @@ def evaluate_function(
 
 def evaluate_op(
     op: Operation, operands: Sequence[np.ndarray], resources: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """Evaluate an op of one result on arrays; see ``evaluate_results``."""
+    (result,) = evaluate_results(op, operands, resources)
+    return result
+
+
+def evaluate_results(
+    op: Operation, operands: Sequence[np.ndarray], resources: Mapping[str, np.ndarray]
 ) -> list[np.ndarray]:
     """Evaluate one op on arrays; returns its results (which may be views of the operands).
 
+    :param operands: one array per operand, a ``linalg.generic``'s initial outputs among them.
     :param resources: what ``arith.constant dense_resource<…>`` refers to.
     :raises NotSupported: naming an op that has no meaning here.
     """
