@@ -1,7 +1,7 @@
 """What a plugin imports: hooks, specs, errors and the contracts of each kind of plugin.
 
-A plugin imports this module, and ``thalweg.hal``, ``thalweg.ir`` and ``thalweg.codegen`` for what its kind works on.
-Importing this one is cheap: no NumPy, no xDSL.
+A plugin imports this module, and ``thalweg.hal``, ``thalweg.ir`` and ``thalweg.codegen`` for what its kind
+works on. Importing this one is cheap: no NumPy, no xDSL.
 
 The smallest plugin is a module with one hook::
 

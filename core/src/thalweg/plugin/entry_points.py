@@ -37,14 +37,14 @@ MODULE_DECLARATION = "THALWEG_ENTRY_POINTS"
 class PluginEntry:
     """One claim of a name in a group: by a distribution's metadata, or by a module without packaging.
 
-    ``value`` is the object holding the hooks, as ``module`` or ``module:attribute``. Nothing is imported to make one.
+    ``value`` is the object holding the hooks: ``module`` or ``module:attribute``. Making one imports nothing.
     """
 
     group: str
     name: str
     value: str
     metadata: Any = None
-    """The distribution (``importlib_metadata.Distribution``); ``None`` for a module of ``THALWEG_PLUGINS``."""
+    """The ``importlib_metadata.Distribution``; ``None`` for a module of ``THALWEG_PLUGINS``."""
 
     @property
     def kind(self) -> str:
@@ -79,8 +79,9 @@ class PluginEntry:
         return self.value.partition(":")[0].strip()
 
     def describe(self) -> str:
-        """Return ``HAL driver 'x' (thalweg-driver-x 0.1.0, entry point thalweg.hal_drivers: x = thalweg_driver_x)``."""
-        return f"{self.kind} {self.name!r} ({self.provider}, entry point {self.group}: {self.name} = {self.value})"
+        """Return ``HAL driver 'x' (a-package 0.1.0, entry point thalweg.hal_drivers: x = a_package)``."""
+        entry_point = f"{self.group}: {self.name} = {self.value}"
+        return f"{self.kind} {self.name!r} ({self.provider}, entry point {entry_point})"
 
     def load(self) -> object:
         """Import the object that holds the hooks."""
@@ -122,9 +123,9 @@ class DiscoverySettings:
 def discover(settings: DiscoverySettings) -> list[PluginEntry]:
     """Return every claim there is, blocked ones too, in a stable order.
 
-    Package metadata is read, no plugin is imported; only a module of ``settings.modules`` that no package metadata
-    names is, for its ``THALWEG_ENTRY_POINTS``. A distribution found twice (an editable install and a wheel) counts
-    once, as on the import path: the first found.
+    Package metadata is read, no plugin is imported; only a module of ``settings.modules`` that no package
+    metadata names is, for its ``THALWEG_ENTRY_POINTS``. A distribution found twice (an editable install and a
+    wheel) counts once, as on the import path: the first found.
 
     :raises PluginError: a module of ``settings.modules`` that cannot be imported or declares nothing.
     """
@@ -161,7 +162,8 @@ def _declaration(module: ModuleType) -> Mapping[str, list[str]]:
     example = f"{MODULE_DECLARATION} = {{'thalweg.hal_drivers': ['my-driver']}}"
     if declared is None:
         raise PluginError(
-            f"{PLUGINS_VARIABLE} names module {module.__name__!r}, which declares no plugins; write {example} in it"
+            f"{PLUGINS_VARIABLE} names module {module.__name__!r}, which declares no plugins;"
+            f" write {example} in it"
         )
     well_formed = isinstance(declared, dict) and all(
         isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
@@ -191,6 +193,6 @@ def _blocked_key(item: str) -> str:
     full = group if group.startswith(GROUP_PREFIX) else GROUP_PREFIX + group
     if full not in GROUPS:
         raise InvalidArgument(
-            f"{BLOCK_VARIABLE} has {item!r}, and there is no plugin group {group!r}; groups: {', '.join(GROUPS)}"
+            f"{BLOCK_VARIABLE} has {item!r}, but there is no group {group!r}; groups: {', '.join(GROUPS)}"
         )
     return f"{full}:{name}"

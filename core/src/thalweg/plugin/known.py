@@ -53,7 +53,7 @@ class KnownPlugins:
         return next((p.distribution for p in self.plugins if (p.group, p.name) == (group, name)), None)
 
     def preferred(self, group: str, installed: Iterable[str]) -> str | None:
-        """Return the one to take when the user names none: the first known that is installed, or the only one."""
+        """Return the one to take by default: the first known that is installed, or the only one."""
         names = list(installed)
         for name in self.names(group):
             if name in names:

@@ -1,6 +1,7 @@
-"""The registry: which plugins there are, by group and name, and their specs, loaded one at a time when asked for.
+"""The registry: which plugins there are, by group and name, and their specs, each loaded when asked for.
 
-A registry is an object that somebody holds; there is no global one. Listing names reads package metadata only.
+A registry is an object that somebody holds; there is no global one. Listing names reads package metadata
+only.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ import os
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, cast
 
 from thalweg.errors import PluginError, ThalwegError, Unavailable, UnknownName
 from thalweg.plugin.device_uri import DeviceUri
 from thalweg.plugin.entry_points import BLOCK_VARIABLE, KINDS, DiscoverySettings, PluginEntry, discover
-from thalweg.plugin.hookspecs import GROUPS
 from thalweg.plugin.known import KnownPlugins
+from thalweg.plugin.loading import blaming, load_spec
 from thalweg.plugin.specs import (
     Availability,
     ConformanceProfileSpec,
@@ -29,8 +30,7 @@ from thalweg.plugin.specs import (
 
 if TYPE_CHECKING:
     from thalweg.hal.driver import Device, Driver
-
-Spec = TypeVar("Spec", bound=PluginSpec)
+    from thalweg.hal.types import DeviceInfo
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class PluginRecord:
 
 
 class Registry:
-    """Plugins by group and name. Thread-safe; each plugin is imported at most once, when it is first asked for.
+    """Plugins by group and name. Thread-safe; each plugin is imported when it is first asked for.
 
     :param entries: every claim of a name, in any order.
     :param settings: which of them are blocked.
@@ -90,12 +90,22 @@ class Registry:
         return self._known
 
     def names(self, group: str) -> list[str]:
-        """Return the names in ``group`` (as ``thalweg.hal_drivers``), sorted, without blocked ones; imports nothing."""
+        """Return the names in ``group``, sorted, without blocked ones; imports nothing."""
         return sorted(
             name
             for (its_group, name), claims in self._claims.items()
             if its_group == group and not all(self._settings.blocks(entry) for entry in claims)
         )
+
+    def claims(self, group: str, name: str) -> tuple[PluginEntry, ...]:
+        """Return who claims ``name`` in ``group``: one entry unless something is wrong; imports nothing."""
+        return tuple(self._claims.get((group, name), ()))
+
+    def ranked(self, group: str) -> list[str]:
+        """Return the names in ``group``: the known ones, most preferred first, then the others, sorted."""
+        names = self.names(group)
+        known = [name for name in self.known.names(group) if name in names]
+        return list(dict.fromkeys([*known, *names]))
 
     def preferred(self, group: str) -> str:
         """Return the plugin of ``group`` to take when the user names none; see ``KnownPlugins.preferred``.
@@ -135,13 +145,13 @@ class Registry:
         """Import the plugin, call its hook, check the answer and return it.
 
         :raises UnknownName: see ``entry``.
-        :raises PluginError: see ``entry``; or it fails to import, to validate, or to match the API version; the
-            message names its distribution, version and entry point.
+        :raises PluginError: see ``entry``; or it fails to import, to validate, or to match the API version;
+            the message names its distribution, version and entry point.
         """
         with self._lock:
             key = (group, name)
             if key not in self._specs:
-                self._specs[key] = _load_spec(self.entry(group, name))
+                self._specs[key] = load_spec(self.entry(group, name))
             return self._specs[key]
 
     def input(self, name: str) -> InputSpec:
@@ -170,12 +180,8 @@ class Registry:
         :raises PluginError: the probe itself fails; or see ``load``.
         """
         spec = self.load(group, name)
-        try:
+        with blaming(self.entry(group, name), "failed in its probe"):
             return spec.probe()
-        except ThalwegError as error:
-            return Availability(False, str(error))
-        except Exception as error:
-            raise PluginError(f"{self._describe(group, name)}: its probe failed: {_reason(error)}") from error
 
     def driver(self, name: str) -> Driver:
         """Return the HAL driver ``name``; made once, and kept by this registry.
@@ -187,18 +193,11 @@ class Registry:
         with self._lock:
             if name not in self._drivers:
                 availability = self.availability(group, name)
+                entry = self.entry(group, name)
                 if not availability.available:
-                    raise Unavailable(
-                        f"{self._describe(group, name)} is not available: {availability.reason}"
-                    )
-                try:
+                    raise Unavailable(f"{entry.describe()} is not available: {availability.reason}")
+                with blaming(entry, "failed to start"):
                     self._drivers[name] = self.hal_driver(name).create()
-                except ThalwegError:
-                    raise
-                except Exception as error:
-                    raise PluginError(
-                        f"{self._describe(group, name)} failed to start: {_reason(error)}"
-                    ) from error
             return self._drivers[name]
 
     def create_device(self, uri: str | DeviceUri) -> Device:
@@ -209,10 +208,24 @@ class Registry:
         :raises Unavailable: it is there but cannot be used; see ``driver``.
         """
         parsed = DeviceUri.parse(uri) if isinstance(uri, str) else uri
-        return self.driver(parsed.driver).create_device(parsed.path, parsed.params)
+        driver = self.driver(parsed.driver)
+        with blaming(self.entry("thalweg.hal_drivers", parsed.driver), f"failed to create device {parsed}"):
+            return driver.create_device(parsed.path, parsed.params)
+
+    def query_devices(self, driver: str) -> list[DeviceInfo]:
+        """Return the devices of the HAL driver ``driver``; see ``driver`` for the errors."""
+        made = self.driver(driver)
+        with blaming(self.entry("thalweg.hal_drivers", driver), "failed to list its devices"):
+            return made.query_available_devices()
+
+    def dump_device_info(self, driver: str, path: str) -> dict[str, object]:
+        """Return what there is to know of a device; see ``driver`` for the errors."""
+        made = self.driver(driver)
+        with blaming(self.entry("thalweg.hal_drivers", driver), f"failed to describe its device {path!r}"):
+            return made.dump_device_info(path)
 
     def records(self) -> list[PluginRecord]:
-        """Return what there is to say of every plugin, loading each; one that fails is reported, not raised."""
+        """Describe every plugin, loading each; one that fails is reported in its record, not raised."""
         return [self._record(claim) for _, claims in sorted(self._claims.items()) for claim in claims]
 
     def _record(self, claim: PluginEntry) -> PluginRecord:
@@ -236,9 +249,6 @@ class Registry:
             reason=availability.reason,
         )
 
-    def _describe(self, group: str, name: str) -> str:
-        return self._claims[(group, name)][0].describe()
-
     def _unknown(self, group: str, name: str) -> str:
         installed = self.names(group)
         message = f"no {KINDS[group]} named {name!r}; installed: {', '.join(installed) or 'none'}"
@@ -251,47 +261,3 @@ class Registry:
         if nearest[0] == name:
             return f"{message} ({install})"
         return f"{message} (did you mean {nearest[0]!r}?{' ' + install if install else ''})"
-
-
-def _load_spec(entry: PluginEntry) -> PluginSpec:
-    import pluggy  # slow to import, and listing names does not need it
-
-    from thalweg.plugin import hookspecs
-    from thalweg.plugin.validation import InvalidSpec, VersionMismatch, validate_spec
-
-    try:
-        holder = entry.load()
-    except Exception as error:
-        raise PluginError(f"{entry.describe()} cannot be imported: {_reason(error)}") from error
-    hook_name = GROUPS[entry.group]
-    hooks = pluggy.PluginManager("thalweg")
-    hooks.add_hookspecs(hookspecs)
-    try:
-        hooks.register(holder, name=entry.value)
-        hooks.check_pending()
-    except pluggy.PluginValidationError as error:
-        raise PluginError(f"{entry.describe()} is not valid: {_one_line(error)}") from error
-    hook = getattr(hooks.hook, hook_name)
-    if not hook.get_hookimpls():
-        raise PluginError(f"{entry.describe()} is not valid: it implements no hook {hook_name}(name)")
-    try:
-        spec: Any = hook(name=entry.name)
-    except Exception as error:
-        raise PluginError(
-            f"{entry.describe()} is not valid: its hook {hook_name} failed: {_reason(error)}"
-        ) from error
-    try:
-        validate_spec(entry.group, entry.name, spec)
-    except VersionMismatch as error:
-        raise PluginError(f"{entry.describe()} does not fit: {error}") from error
-    except InvalidSpec as error:
-        raise PluginError(f"{entry.describe()} is not valid: {error}") from error
-    return cast(PluginSpec, spec)
-
-
-def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {_one_line(error)}"
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

@@ -72,7 +72,8 @@ def _validate_version(version: Any) -> None:
     major, minor = version
     if major != API_VERSION[0] or minor > API_VERSION[1]:
         raise VersionMismatch(
-            f"it was written for plugin API {major}.{minor}, and this thalweg has {API_VERSION[0]}.{API_VERSION[1]}"
+            f"it was written for plugin API {major}.{minor};"
+            f" this thalweg has {API_VERSION[0]}.{API_VERSION[1]}"
         )
 
 

@@ -1,0 +1,151 @@
+"""What ``import thalweg`` offers: list plugins, compile a model, load a module, create a device.
+
+Each function takes ``registry=``; without one it looks at what is installed now.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from thalweg.errors import Unavailable
+from thalweg.plugin.option_routing import option_owners, route_options
+from thalweg.plugin.registry import Registry
+
+if TYPE_CHECKING:
+    from thalweg.hal.driver import Device, Driver
+    from thalweg.module.module import Module
+
+ProgressCallback = Callable[[str, float, str], None]
+"""Called with the phase's name, the fraction done (0…1) and a detail for people."""
+
+
+class InstalledDriver:
+    """A HAL driver as Python scripts use it: devices are plain dicts. ``driver`` is the plugin's own object."""
+
+    def __init__(self, name: str, driver: Driver):
+        self.name = name
+        self.driver = driver
+
+    def query_available_devices(self) -> list[dict[str, object]]:
+        """Return the devices that can be created now: ``[{'device_id': 0, 'path': '', 'name': 'default'}]``."""
+        return [info.as_dict() for info in self.driver.query_available_devices()]
+
+    def create_device(self, path: str = "", params: Mapping[str, str] | None = None) -> Device:
+        """Create the device at ``path`` (empty: the driver's choice); see ``thalweg.hal.driver.Driver``."""
+        return self.driver.create_device(path, params)
+
+    def dump_device_info(self, path: str = "") -> dict[str, object]:
+        """Return what there is to know of a device, as key → value, for people."""
+        return self.driver.dump_device_info(path)
+
+    def __repr__(self) -> str:
+        return f"<HAL driver {self.name!r}>"
+
+
+def query_available_targets(*, registry: Registry | None = None) -> list[str]:
+    """Return the names of the installed target backends, sorted; imports none of them."""
+    return _registry(registry).names("thalweg.target_backends")
+
+
+def query_available_drivers(*, registry: Registry | None = None) -> list[str]:
+    """Return the names of the installed HAL drivers, sorted; imports none of them."""
+    return _registry(registry).names("thalweg.hal_drivers")
+
+
+def get_driver(name: str, *, registry: Registry | None = None) -> InstalledDriver:
+    """Return the HAL driver ``name``.
+
+    :raises UnknownName: it is not installed; the message lists what is. :raises Unavailable: it cannot work here.
+    :raises PluginError: it is installed but broken.
+    """
+    return InstalledDriver(name, _registry(registry).driver(name))
+
+
+def create_device(uri: str, *, registry: Registry | None = None) -> Device:
+    """Create the device that ``uri`` names, as ``local-task``, ``local-task://?threads=4``, ``vulkan://GPU-1``.
+
+    :raises InvalidArgument: the URI or a parameter is malformed. :raises UnknownName: no such driver or path.
+    :raises Unavailable: it cannot be used on this machine.
+    """
+    return _registry(registry).create_device(uri)
+
+
+def compile(
+    model: str | os.PathLike[str] | Any,
+    target_backends: Sequence[str] = (),
+    *,
+    opt_level: str = "O2",
+    compile_to: str = "end",
+    dump_dir: str | os.PathLike[str] | None = None,
+    progress: ProgressCallback | None = None,
+    registry: Registry | None = None,
+    **options: Any,
+) -> Module | str:
+    """Compile a model into a module, or into MLIR text with ``compile_to``.
+
+    :param model: a path, or a model in memory (``onnx.ModelProto``).
+    :param target_backends: one whole-program variant each; by default the installed one that thalweg's data file
+        ``known_plugins.toml`` prefers, or the only one.
+    :param options: options of the plugins, by keyword: ``target_cpu="host"``.
+    :returns: the module; the MLIR text if ``compile_to`` is a phase before ``end``.
+    :raises InvalidArgument: the model or an option is not valid. :raises CompileError: it cannot be compiled.
+    """
+    registry = _registry(registry)
+    if isinstance(target_backends, str):
+        target_backends = [name.strip() for name in target_backends.split(",") if name.strip()]
+    backends = list(target_backends) or [registry.preferred("thalweg.target_backends")]
+    routed = route_options(option_owners(registry, backends), options) if options else {}
+    result = import_compiler().compile_model(
+        Path(model) if isinstance(model, str | os.PathLike) else model,
+        target_backends=backends,
+        options=routed,
+        opt_level=opt_level,
+        compile_to=compile_to,
+        dump_dir=Path(dump_dir) if dump_dir is not None else None,
+        progress=progress,
+        registry=registry,
+    )
+    return result.module if compile_to == "end" else result.text
+
+
+def import_compiler() -> ModuleType:
+    """Return the module ``thalweg.compiler.api``, which a program that only runs modules does not need.
+
+    :raises Unavailable: its dependency is not installed.
+    """
+    if importlib.util.find_spec("xdsl") is None:
+        raise Unavailable(
+            "compiling needs the package xdsl, which is not installed; pip install 'thalweg[compiler]'"
+        )
+    return importlib.import_module("thalweg.compiler.api")
+
+
+def load(
+    module: Module | str | os.PathLike[str],
+    device: str | Device | None = None,
+    *,
+    registry: Registry | None = None,
+    **settings: Any,
+) -> Any:
+    """Load a compiled module onto a device and return the program; its functions are methods (``program.main``).
+
+    :param module: what ``compile`` returned, or the path of a module file.
+    :param device: a URI or a device; by default the installed driver that ``known_plugins.toml`` prefers.
+    :param settings: ``verify`` and ``allow_native``; see ``thalweg.runtime.load``.
+    :raises ModuleFormatError: the file is damaged, truncated or too new.
+    """
+    from thalweg.runtime import load as load_program  # imports NumPy
+
+    registry = _registry(registry)
+    chosen = device if device is not None else registry.preferred("thalweg.hal_drivers")
+    return load_program(module, device=chosen, registry=registry, **settings)
+
+
+def _registry(registry: Registry | None) -> Registry:
+    return Registry.from_environment() if registry is None else registry

@@ -1,0 +1,190 @@
+"""``thalweg compile``: a model in, one module out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from thalweg.errors import InvalidArgument, PluginError, ThalwegError
+from thalweg.plugin.option_routing import OptionOwner, option_owners, route_options
+from thalweg.plugin.registry import Registry
+from thalweg.tools.arguments import Parser, comma_list
+from thalweg.tools.listing import print_target_backends
+from thalweg.tools.target_choice import choose_target_backends
+
+OPT_LEVELS = ("O0", "O1", "O2", "O3")
+LAST_PHASE = "end"
+
+
+def configure(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    """Add the options of ``thalweg compile``, and those of the plugins that ``words`` choose."""
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="the model's file")
+    parser.add_argument(
+        "-o", "--output", metavar="OUT", help="the module to write (.twm); - is standard output"
+    )
+    _add_target_options(parser)
+    parser.add_argument("--opt-level", default="O2", choices=OPT_LEVELS, help="default: O2")
+    parser.add_argument(
+        "--compile-to", default=LAST_PHASE, metavar="PHASE", help="stop after this phase and write its MLIR"
+    )
+    parser.add_argument("--dump-dir", metavar="DIR", help="write every phase and every executable here")
+    parser.add_argument(
+        "--list-target-backends", action="store_true", help="print the installed target backends"
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="print each phase as it starts")
+    chosen = _parse_targets(words)
+    if chosen.list_target_backends:
+        parser.set_defaults(registry=Registry.from_environment())
+        return
+    _add_plugin_options(parser, chosen, wants_help="-h" in words or "--help" in words)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Compile, or list target backends."""
+    if options.list_target_backends:
+        print_target_backends(options.registry)
+        return 0
+    if options.model is None:
+        options.parser.error("a MODEL is needed")
+    if options.output is None and options.compile_to == LAST_PHASE:
+        options.parser.error("-o OUT is needed")
+    if options.output in (None, "-"):
+        if options.compile_to == LAST_PHASE:
+            raise InvalidArgument("a module is not written to standard output; name a file with -o")
+        result, _ = _compile(options)
+        sys.stdout.write(result.text)
+        return 0
+    _compile_to_file(options)
+    return 0
+
+
+def _add_target_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--target-backend",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="make code with this target backend: one whole-program variant each; repeatable, or a comma list",
+    )
+    parser.add_argument(
+        "--target-device",
+        action="append",
+        default=[],
+        metavar="URI",
+        help="make code for this device of this machine; repeatable, or a comma list",
+    )
+
+
+def _parse_targets(words: Sequence[str]) -> argparse.Namespace:
+    """Parse only what decides which plugins take part."""
+    parser = Parser(prog="thalweg compile", add_help=False)
+    _add_target_options(parser)
+    parser.add_argument("--list-target-backends", action="store_true")
+    return parser.parse_known_args(list(words))[0]
+
+
+def _add_plugin_options(
+    parser: argparse.ArgumentParser, chosen: argparse.Namespace, wants_help: bool
+) -> None:
+    registry = Registry.from_environment()
+    try:
+        backends = choose_target_backends(
+            registry, comma_list(chosen.target_backend), comma_list(chosen.target_device)
+        )
+        owners = option_owners(registry, backends)
+    except ThalwegError:
+        if not wants_help:
+            raise
+        backends, owners = [], ()
+    flags: dict[str, str] = {}
+    taken = set(parser._option_string_actions)
+    group = parser.add_argument_group("options of the plugins that take part") if owners else parser
+    for owner in owners:
+        for field in owner.fields:
+            if field.flag in taken:
+                raise PluginError(
+                    f"{owner.kind} {owner.name!r} declares the option {field.flag}, which thalweg compile has itself"
+                )
+            if field.flag not in flags:
+                flags[field.flag] = field.keyword
+                _add_plugin_option(group, owner, field)
+    parser.set_defaults(
+        registry=registry, backends=backends, owners=owners, plugin_keywords=tuple(flags.values())
+    )
+
+
+def _add_plugin_option(group: Any, owner: OptionOwner, field: Any) -> None:
+    choices = f" ({', '.join(map(str, field.choices))})" if field.choices else ""
+    keywords: dict[str, Any] = {
+        "dest": f"plugin_{field.keyword}",
+        "default": argparse.SUPPRESS,
+        "metavar": field.metavar or field.keyword.rpartition("_")[2].upper(),
+        "help": f"{owner.name}: {field.help}{choices}; default: {field.default}".replace("%", "%%"),
+    }
+    if field.is_switch:
+        keywords |= {"nargs": "?", "const": "true"}
+    if field.is_list:
+        keywords["action"] = "append"
+    group.add_argument(field.flag, **keywords)
+
+
+def _compile(options: argparse.Namespace) -> tuple[Any, float]:
+    """Return the result and the seconds it took."""
+    from thalweg.python_api import import_compiler  # the compiler is slow to import
+    from thalweg.tools.progress import show_progress
+
+    values = {
+        keyword: getattr(options, f"plugin_{keyword}")
+        for keyword in options.plugin_keywords
+        if hasattr(options, f"plugin_{keyword}")
+    }
+    routed = route_options(options.owners, values)
+    compile_model = import_compiler().compile_model
+    start = time.perf_counter()
+    with show_progress(options.verbose) as progress:
+        result = compile_model(
+            Path(options.model),
+            target_backends=options.backends,
+            options=routed,
+            opt_level=options.opt_level,
+            compile_to=options.compile_to,
+            dump_dir=Path(options.dump_dir) if options.dump_dir else None,
+            progress=progress,
+            registry=options.registry,
+        )
+    return result, time.perf_counter() - start
+
+
+def _compile_to_file(options: argparse.Namespace) -> None:
+    from thalweg.tools.compile_report import write_report  # importing it is wasted on a wrong command line
+    from thalweg.tools.output_file import replacing
+
+    with replacing(options.output) as temporary:
+        result, seconds = _compile(options)
+        if options.compile_to != LAST_PHASE:
+            temporary.write_text(result.text, "utf-8")
+            return
+        from thalweg.module.file import write_module  # imports NumPy
+
+        write_module(result.module, temporary)
+    report = {
+        "model": options.model,
+        "target_backends": options.backends,
+        "opt_level": options.opt_level,
+        "producer": result.module.producer,
+        "phase_seconds": result.phase_seconds,
+        "total_seconds": seconds,
+    }
+    try:
+        write_report(Path(options.output), report)
+    except OSError as error:
+        # The module is there; that its phases' times are not kept is worth a line, not a failure.
+        print(f"thalweg: warning: the compile report was not stored: {error}", file=sys.stderr)
+    if options.verbose or sys.stderr.isatty():
+        size = Path(options.output).stat().st_size
+        backends = ", ".join(options.backends)
+        print(f"wrote {options.output}: {size:,} bytes, {backends}, in {seconds:.2f} s", file=sys.stderr)
