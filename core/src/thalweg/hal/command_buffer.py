@@ -7,6 +7,7 @@ Recording is common code; a device compiles the finished command list into its o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from thalweg.errors import InvalidArgument, OutOfRange
@@ -107,32 +108,54 @@ class CommandBuffer:
                 f"{entry.name} takes {entry.binding_count} bindings and {entry.constant_count} constants;"
                 f" got {len(bindings)} and {len(constants)}"
             )
-        accesses = entry.binding_access or ("rw",) * entry.binding_count
-        for ref, access in zip(bindings, accesses):
+        if any(not 0 <= count < 1 << 32 for count in workgroup_count) or prod(workgroup_count) >= 1 << 40:
+            raise OutOfRange(f"{entry.name}: a workgroup count of {workgroup_count}")
+        if any(not 0 <= word < 1 << 32 for word in constants):
+            raise InvalidArgument(f"{entry.name}: push constants are unsigned 32-bit words; got {constants}")
+        for ref, access in zip(bindings, entry.accesses()):
             if "r" in access:
                 self._check(ref, BufferUsage.DISPATCH_READ, MemoryAccess.READ)
             if "w" in access:
                 self._check(ref, BufferUsage.DISPATCH_WRITE, MemoryAccess.WRITE)
-        self._record(DispatchRecord(executable, function, tuple(workgroup_count), tuple(constants), tuple(bindings)))
+        self._record(
+            DispatchRecord(executable, function, tuple(workgroup_count), tuple(constants), tuple(bindings))
+        )
 
     def fill(self, target: BufferRef, pattern: bytes) -> None:
-        """Record a fill. :raises InvalidArgument: the pattern is not of 1, 2 or 4 bytes."""
+        """Record a fill.
+
+        :raises InvalidArgument: the pattern is not of 1, 2 or 4 bytes, or does not divide the length.
+        """
         if len(pattern) not in (1, 2, 4):
             raise InvalidArgument(f"a fill pattern has 1, 2 or 4 bytes; got {len(pattern)}")
         self._check(target, BufferUsage.TRANSFER_TARGET, MemoryAccess.WRITE)
+        length = _known_length(target)
+        if length is not None:
+            check_fill_length(length, pattern)
         self._record(FillRecord(target, bytes(pattern)))
 
     def update(self, data: bytes, target: BufferRef) -> None:
-        """Record an update; ``data`` is captured now. :raises InvalidArgument: more than 64 KiB."""
+        """Record an update; ``data`` is captured now.
+
+        :raises InvalidArgument: more than 64 KiB, or not as many bytes as the target has.
+        """
         if len(data) > UPDATE_LIMIT:
             raise InvalidArgument(f"an update carries at most {UPDATE_LIMIT} bytes; got {len(data)}")
         self._check(target, BufferUsage.TRANSFER_TARGET, MemoryAccess.WRITE)
+        length = _known_length(target)
+        if length is not None:
+            check_update_length(data, length)
         self._record(UpdateRecord(bytes(data), target))
 
     def copy(self, source: BufferRef, target: BufferRef) -> None:
-        """Record a copy."""
+        """Record a copy. :raises InvalidArgument: the ranges differ in length or overlap."""
         self._check(source, BufferUsage.TRANSFER_SOURCE, MemoryAccess.READ)
         self._check(target, BufferUsage.TRANSFER_TARGET, MemoryAccess.WRITE)
+        if source.buffer is not None and target.buffer is not None:
+            check_copy(
+                (source.buffer, *source.buffer.resolve_range(source.offset, source.length)),
+                (target.buffer, *target.buffer.resolve_range(target.offset, target.length)),
+            )
         self._record(CopyRecord(source, target))
 
     def barrier(self) -> None:
@@ -147,7 +170,11 @@ class CommandBuffer:
     def _check(self, ref: BufferRef, usage: BufferUsage, access: MemoryAccess) -> None:
         if ref.buffer is None:
             if not 0 <= ref.slot < self.binding_capacity:
-                raise OutOfRange(f"binding slot {ref.slot} of a command buffer with {self.binding_capacity} slots")
+                raise OutOfRange(
+                    f"binding slot {ref.slot} of a command buffer with {self.binding_capacity} slots"
+                )
+            if ref.offset < 0 or ref.length < WHOLE_BUFFER:
+                raise OutOfRange(f"offset {ref.offset} and length {ref.length} of binding slot {ref.slot}")
             return
         ref.buffer.require(usage, access)
         ref.buffer.resolve_range(ref.offset, ref.length)
@@ -156,3 +183,31 @@ class CommandBuffer:
         if self.finalized:
             raise InvalidArgument("this command buffer is finalized; record into a new one")
         self.commands.append(command)
+
+
+def check_fill_length(length: int, pattern: bytes) -> None:
+    """Check that a pattern fills ``length`` bytes exactly. :raises InvalidArgument: it does not."""
+    if length % len(pattern):
+        raise InvalidArgument(f"a fill of {length} bytes with a pattern of {len(pattern)} bytes")
+
+
+def check_update_length(data: bytes, length: int) -> None:
+    """Check that ``data`` has the target's length. :raises InvalidArgument: it has not."""
+    if len(data) != length:
+        raise InvalidArgument(f"an update of {len(data)} bytes into a range of {length} bytes")
+
+
+def check_copy(source: tuple[Buffer, int, int], target: tuple[Buffer, int, int]) -> None:
+    """Check two (buffer, offset, length). :raises InvalidArgument: they differ in length or overlap."""
+    if source[2] != target[2]:
+        raise InvalidArgument(f"a copy of {source[2]} bytes into a range of {target[2]} bytes")
+    if source[0] is target[0] and abs(source[1] - target[1]) < source[2]:
+        raise InvalidArgument(
+            f"a copy of {source[2]} bytes from offset {source[1]} to {target[1]} of one buffer overlaps itself"
+        )
+
+
+def _known_length(ref: BufferRef) -> int | None:
+    if ref.buffer is not None:
+        return ref.buffer.resolve_range(ref.offset, ref.length)[1]
+    return None if ref.length == WHOLE_BUFFER else ref.length

@@ -97,13 +97,17 @@ class Device(ABC):
 
     # The operations below have defaults in ``thalweg.hal.queue_emulation`` (a one-shot command buffer each).
 
-    def queue_fill(self, target: BufferRef, pattern: bytes, *, wait: SemaphoreList = (), signal: SemaphoreList = ()):
+    def queue_fill(
+        self, target: BufferRef, pattern: bytes, *, wait: SemaphoreList = (), signal: SemaphoreList = ()
+    ):
         """Fill with a pattern of 1, 2 or 4 bytes."""
         from thalweg.hal import queue_emulation  # queue_emulation imports this module
 
         queue_emulation.fill(self, target, pattern, wait, signal)
 
-    def queue_update(self, source: bytes, target: BufferRef, *, wait: SemaphoreList = (), signal: SemaphoreList = ()):
+    def queue_update(
+        self, source: bytes, target: BufferRef, *, wait: SemaphoreList = (), signal: SemaphoreList = ()
+    ):
         """Write host bytes, captured at the call."""
         from thalweg.hal import queue_emulation  # queue_emulation imports this module
 
@@ -117,7 +121,9 @@ class Device(ABC):
 
         queue_emulation.copy(self, source, target, wait, signal)
 
-    def prepare_call(self, command_buffer: CommandBuffer, static_bindings: Mapping[int, Buffer]) -> PreparedCall:
+    def prepare_call(
+        self, command_buffer: CommandBuffer, static_bindings: Mapping[int, Buffer]
+    ) -> PreparedCall:
         """Prepare a command buffer for calls that only change addresses (capability ``prepared-calls``).
 
         :param static_bindings: slot → buffer for the slots that stay the same (constants, the arena).

@@ -73,6 +73,10 @@ class ExecutableLoader(ABC):
         :raises NotSupported: this machine cannot run it.
         """
 
+    def can_run(self, format: str) -> bool:
+        """Return whether this machine can run ``format``, one of the spec's formats."""
+        return True
+
     def machine_features(self) -> frozenset[str]:
         """Return the processor features that code of these formats may use here (``avx2``, …)."""
         return frozenset()

@@ -5,8 +5,23 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from thalweg.errors import InvalidArgument
+
 SemaphoreList = Sequence[tuple["Semaphore", int]]
 """(semaphore, value) pairs, all of which count."""
+
+MAXIMUM_VALUE = (1 << 63) - 1
+"""The largest value of a timeline."""
+
+
+def check_value(value: int) -> int:
+    """Return ``value`` if a timeline can have it.
+
+    :raises InvalidArgument: it is negative or larger than ``MAXIMUM_VALUE``.
+    """
+    if not 0 <= value <= MAXIMUM_VALUE:
+        raise InvalidArgument(f"a semaphore's value is between 0 and {MAXIMUM_VALUE}; got {value}")
+    return value
 
 
 class Semaphore(ABC):

@@ -1,0 +1,83 @@
+"""What runs a local device's submissions: the contract, and the choice between the native and the Python engine."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+from thalweg.api import Unavailable
+from thalweg.hal.binding_table import BindingTableCheck, BoundRange
+from thalweg.hal.command_buffer import CommandBuffer
+from thalweg.hal.driver import PreparedCall
+from thalweg.hal.semaphore import Semaphore, SemaphoreList
+
+LOGGER = logging.getLogger("thalweg.driver.local")
+
+
+class CompiledCommands:
+    """A finalized command buffer, its demands on the binding table, and the engine's own form of it."""
+
+    def __init__(self, command_buffer: CommandBuffer, check: BindingTableCheck, owner: Engine | None = None):
+        self.commands = tuple(command_buffer.commands)
+        self.binding_capacity = command_buffer.binding_capacity
+        self.check = check
+        self.owner = owner
+        self.program: Any = None
+
+
+class Engine(ABC):
+    """Runs command lists for one device. Thread-safe."""
+
+    processor: str
+    threads: int
+
+    @abstractmethod
+    def create_semaphore(self, initial_value: int) -> Semaphore:
+        """Create a semaphore of the kind that ``submit`` takes."""
+
+    @abstractmethod
+    def compile(self, compiled: CompiledCommands) -> None:
+        """Set ``compiled.program``."""
+
+    @abstractmethod
+    def submit(
+        self,
+        compiled: CompiledCommands | None,
+        table: dict[int, BoundRange],
+        wait: SemaphoreList,
+        signal: SemaphoreList,
+    ) -> None:
+        """Run ``compiled`` over a checked table once every wait is reached, then signal."""
+
+    @abstractmethod
+    def prepare_call(
+        self, compiled: CompiledCommands, static: Mapping[int, BoundRange], remaining: tuple[int, ...]
+    ) -> PreparedCall:
+        """Prepare ``compiled`` with the slots ``static`` bound, for one address per slot of ``remaining``."""
+
+    @abstractmethod
+    def wait_idle(self) -> None:
+        """Wait until every submission has ended."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End what is ready, fail what waits, and end the threads. Idempotent."""
+
+
+def create_engine(identifier: str, processor: str, threads: int, background: bool) -> Engine:
+    """Create the engine that ``processor`` (``auto``, ``native``, ``python``) names.
+
+    :param background: submissions run on a thread of the engine's own, and not on the caller's.
+    :raises Unavailable: the native one was asked for, and its library is not there.
+    """
+    from thalweg_driver_local.python_engine import PythonEngine  # the two engines import this module
+
+    if processor == "auto":
+        LOGGER.warning(
+            "%s: the native library is not there; the plain Python processor takes over", identifier
+        )
+    elif processor == "native":
+        raise Unavailable(f"{identifier}: the native library is not there")
+    return PythonEngine(identifier, background)
