@@ -24,7 +24,15 @@ PACKAGES = (
     "conformance",
     "benchmarks[peers]",
 )
-DEVELOPMENT = ("pytest>=8", "hypothesis>=6", "ruff>=0.8", "pyright>=1.1.390", "mpmath>=1.3", "uv>=0.5", "hatchling>=1.27")
+DEVELOPMENT = (
+    "pytest>=8",
+    "hypothesis>=6",
+    "ruff>=0.8",
+    "pyright>=1.1.390",
+    "mpmath>=1.3",
+    "uv>=0.5",
+    "hatchling>=1.27",
+)
 
 
 def lacking() -> str:
@@ -40,7 +48,11 @@ def lacking() -> str:
 
 def wanted() -> str:
     """Return a digest of what the environment is made from."""
-    files = [ROOT / "scripts/bootstrap.py", *sorted(ROOT.glob("*/pyproject.toml")), *sorted(ROOT.glob("plugins/*/pyproject.toml"))]
+    files = [
+        ROOT / "scripts/bootstrap.py",
+        *sorted(ROOT.glob("*/pyproject.toml")),
+        *sorted(ROOT.glob("plugins/*/pyproject.toml")),
+    ]
     files += sorted((ROOT / "plugins/driver-local").glob("csrc/*"))
     digest = hashlib.sha256(sys.version.encode() + str(ROOT).encode())
     for file in files:
@@ -61,7 +73,16 @@ def main() -> None:
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
     editable = [word for package in PACKAGES for word in ("-e", str(ROOT / package))]
-    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *editable, *DEVELOPMENT]
+    command = [
+        str(python),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        *editable,
+        *DEVELOPMENT,
+    ]
     if subprocess.run(command).returncode:
         sys.exit("bootstrap: pip could not install the workspace; its message stands above")
     STAMP.write_text(state)

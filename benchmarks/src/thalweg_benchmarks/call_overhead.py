@@ -8,7 +8,6 @@ import statistics
 import time
 
 import numpy as np
-
 import thalweg
 from thalweg.ir import FunctionBuilder
 

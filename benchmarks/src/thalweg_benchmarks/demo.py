@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import thalweg
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from thalweg_benchmarks import zoo
 
-import thalweg
+from thalweg_benchmarks import zoo
 
 MODELS = ("mobilenetv2", "minilm")
 RUNS = 30
@@ -39,7 +39,9 @@ def demonstrate(name: str, folder: Path, console: Console) -> None:
     model = zoo.MODELS[name]()
     path = folder / f"{name}.onnx"
     onnx.save(model, path)
-    console.print(f"[bold]{name}[/bold]: {len(model.graph.node)} nodes, {path.stat().st_size / 1e6:.1f} MB of ONNX")
+    console.print(
+        f"[bold]{name}[/bold]: {len(model.graph.node)} nodes, {path.stat().st_size / 1e6:.1f} MB of ONNX"
+    )
     module = compile_with_progress(path, console)
     program = thalweg.load(module, device="local-task")
     feeds = list(zoo.random_inputs(model).values())
@@ -51,7 +53,9 @@ def demonstrate(name: str, folder: Path, console: Console) -> None:
         times.append(1e3 * (time.perf_counter() - start))
     top = np.argsort(result.ravel())[-3:][::-1]
     console.print(f"  result {result.dtype}{list(result.shape)}, largest at {[int(i) for i in top]}")
-    console.print(f"  {statistics.median(times):.2f} ms per inference (median of {RUNS}, best {min(times):.2f} ms)\n")
+    console.print(
+        f"  {statistics.median(times):.2f} ms per inference (median of {RUNS}, best {min(times):.2f} ms)\n"
+    )
 
 
 def compile_with_progress(path: Path, console: Console):

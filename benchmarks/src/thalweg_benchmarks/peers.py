@@ -11,14 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from thalweg_benchmarks import zoo
-
 import thalweg
+
+from thalweg_benchmarks import zoo
 
 NAMES = ("mnist12", "squeezenet10", "mobilenetv2", "tinyyolov2", "resnet50", "minilm", "clip_text")
 
 
-def interleaved(first: Callable[[], object], second: Callable[[], object], seconds: float) -> tuple[float, float]:
+def interleaved(
+    first: Callable[[], object], second: Callable[[], object], seconds: float
+) -> tuple[float, float]:
     """Return both medians in milliseconds, runs taking turns for about ``seconds`` (five of each at least)."""
     times: tuple[list[float], list[float]] = ([], [])
     for call in (first, second):

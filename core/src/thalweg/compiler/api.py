@@ -22,7 +22,7 @@ from thalweg.compiler.pipeline import (
     annotate_abi,
     compile_variant,
 )
-from thalweg.errors import InvalidArgument, UnknownName
+from thalweg.errors import InvalidArgument
 from thalweg.ir.program import Program
 from thalweg.module.module import Module, Variant
 from thalweg.plugin.registry import Registry
@@ -96,7 +96,11 @@ def _option_values(kind: type, given: Mapping[str, Any], plugin: str) -> dict[st
 
 
 def _compile(
-    source: Any, jobs: Sequence[BackendJob], options: Mapping[str, Mapping[str, Any]], session: Session, registry: Registry
+    source: Any,
+    jobs: Sequence[BackendJob],
+    options: Mapping[str, Mapping[str, Any]],
+    session: Session,
+    registry: Registry,
 ) -> Module:
     imported: list[Program] = []
     with session.phase("input"):
@@ -153,18 +157,20 @@ def import_source(source: Any, options: Mapping[str, Mapping[str, Any]], registr
 
 
 def _find_importer(source: Any, options: Mapping[str, Mapping[str, Any]], registry: Registry) -> Importer:
-    names = registry.names("thalweg.inputs")
+    names = registry.names("thalweg.inputs") or [registry.preferred("thalweg.inputs")]
     specs = [registry.input(name) for name in names]
-    if isinstance(source, Path):  # those of the same suffix are asked first, and may explain what is wrong with the file
+    if isinstance(
+        source, Path
+    ):  # those of the same suffix are asked first, and may explain what is wrong with the file
         specs.sort(key=lambda spec: source.suffix not in spec.suffixes)
     for spec in specs:
-        importer = spec.create(spec.options(**_option_values(spec.options, options.get(spec.name, {}), spec.name)))
+        importer = spec.create(
+            spec.options(**_option_values(spec.options, options.get(spec.name, {}), spec.name))
+        )
         if importer.accepts(source):
             return importer
     what = str(source) if isinstance(source, Path) else f"an object of type {type(source).__name__}"
     formats = ", ".join(f"{spec.name} ({' '.join(spec.suffixes)})" for spec in specs) or "none"
-    if not specs:
-        raise UnknownName("no input format is installed; pip install thalweg-input-onnx")
     raise InvalidArgument(f"no installed input format reads {what}; installed: {formats}")
 
 

@@ -186,7 +186,9 @@ def compile_variant(program: Program, job: BackendJob, session: Session) -> Vari
     )
 
 
-def _translate(planned: PlannedProgram, job: BackendJob, session: Session, program: Program) -> LinkedExecutable:
+def _translate(
+    planned: PlannedProgram, job: BackendJob, session: Session, program: Program
+) -> LinkedExecutable:
     sources = list(planned.sources.values())
     with session.phase("executable-targets", program):
 
@@ -194,7 +196,9 @@ def _translate(planned: PlannedProgram, job: BackendJob, session: Session, progr
             session.detail("executable-targets", done, total)
 
         if job.isolated and sources:
-            translated = translate_isolated(TranslationJob(job.name, job.options, job.config), sources, progress)
+            translated = translate_isolated(
+                TranslationJob(job.name, job.options, job.config), sources, progress
+            )
         else:
             translated = translate_here(job.backend, sources, job.config, progress)
         for kernel in translated:

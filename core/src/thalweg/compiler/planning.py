@@ -47,7 +47,9 @@ def plan_dispatches(program: Program, target: TargetBackend, config: TargetConfi
             continue
         name = op.callee.root_reference.data
         if name not in planned.plans:
-            constants = frozenset(i for i, v in enumerate(op.arguments) if isinstance(v.owner, arith.ConstantOp))
+            constants = frozenset(
+                i for i, v in enumerate(op.arguments) if isinstance(v.owner, arith.ConstantOp)
+            )
             dispatch = Dispatch(functions[name], constants)
             plan = _plan(dispatch, op, target, config)
             shapes = {i: packing.shape for i, packing in plan.packings.items()}
@@ -60,7 +62,9 @@ def plan_dispatches(program: Program, target: TargetBackend, config: TargetConfi
     return planned
 
 
-def _plan(dispatch: Dispatch, op: DispatchOp, target: TargetBackend, config: TargetConfiguration) -> DispatchPlan:
+def _plan(
+    dispatch: Dispatch, op: DispatchOp, target: TargetBackend, config: TargetConfiguration
+) -> DispatchPlan:
     try:
         return target.plan(dispatch, config)
     except NotSupported as error:
@@ -73,7 +77,10 @@ def _plan(dispatch: Dispatch, op: DispatchOp, target: TargetBackend, config: Tar
 
 
 def _pack_operands(
-    op: DispatchOp, packings: Mapping[int, Packing], program: Program, packed: dict[tuple[str, Packing], SSAValue]
+    op: DispatchOp,
+    packings: Mapping[int, Packing],
+    program: Program,
+    packed: dict[tuple[str, Packing], SSAValue],
 ) -> None:
     for index, packing in sorted(packings.items()):
         value = op.arguments[index]

@@ -62,7 +62,9 @@ class _Scheduler:
 def lower_to_stream(program: Program) -> MemoryReport:
     """Lower every public function in place; kernel functions stay as they are. Returns the memory report (summed)."""
     reports = [
-        _lower_function(function, program) for function in program.functions() if function.sym_visibility is None
+        _lower_function(function, program)
+        for function in program.functions()
+        if function.sym_visibility is None
     ]
     return MemoryReport(
         sum(r.transient_bytes for r in reports),
@@ -117,7 +119,8 @@ def _place_transients(
         last_use[value] = end
     values = [r for op in dispatches for r in op.results if r not in scheduler.placements]
     lifetimes = [
-        Lifetime(byte_size(v), scheduler.epochs[v.owner], last_use.get(v, scheduler.epochs[v.owner])) for v in values
+        Lifetime(byte_size(v), scheduler.epochs[v.owner], last_use.get(v, scheduler.epochs[v.owner]))
+        for v in values
     ]
     offsets, total = place(lifetimes)
     for value, offset in zip(values, offsets):
@@ -177,18 +180,26 @@ def _where(scheduler: _Scheduler, value: SSAValue) -> _Placement:
     if isinstance(value.owner, Block):
         return _Placement(("input", value.index))
     attribute = value.owner.value
-    name = attribute.resource_handle.data if isinstance(attribute, builtin.DenseResourceAttr) else str(attribute)
+    name = (
+        attribute.resource_handle.data if isinstance(attribute, builtin.DenseResourceAttr) else str(attribute)
+    )
     return _Placement(("constant", name))
 
 
 def _command(scheduler, kind, values, slots, access, **properties):
     places = [_where(scheduler, v) for v in values]
     return kind.make(
-        [slots[p.key] for p in places], [p.offset for p in places], [byte_size(v) for v in values], access, **properties
+        [slots[p.key] for p in places],
+        [p.offset for p in places],
+        [byte_size(v) for v in values],
+        access,
+        **properties,
     )
 
 
-def _declare_slots(scheduler, dispatches, results, copies, report, body) -> dict[tuple[str, object], SSAValue]:
+def _declare_slots(
+    scheduler, dispatches, results, copies, report, body
+) -> dict[tuple[str, object], SSAValue]:
     slots: dict[tuple[str, object], SSAValue] = {}
 
     def declare(key: tuple[str, object], index: int, size: int, resource: str | None = None) -> None:
@@ -226,5 +237,3 @@ def _as_resource(value: SSAValue, program: Program) -> str:
         name += "_"
     program.resources[name] = array
     return name
-
-

@@ -101,7 +101,11 @@ class _Worker:
         self._process = subprocess.Popen(
             [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr
         )
-        self._opening = {"backend": job.backend, "options": dict(job.options), "config": encode_config(job.config)}
+        self._opening = {
+            "backend": job.backend,
+            "options": dict(job.options),
+            "config": encode_config(job.config),
+        }
 
     def __enter__(self) -> _Worker:
         return self
@@ -139,8 +143,13 @@ class _Worker:
     def _death(self, source: KernelSource) -> str:
         status = self._process.wait()
         self._stderr.seek(0)
-        lines = [line.strip() for line in self._stderr.read().decode(errors="replace").splitlines() if line.strip()]
-        cause = next((line for line in lines if "LLVM ERROR" in line or "Assertion" in line), lines[-1] if lines else "")
+        lines = [
+            line.strip() for line in self._stderr.read().decode(errors="replace").splitlines() if line.strip()
+        ]
+        cause = next(
+            (line for line in lines if "LLVM ERROR" in line or "Assertion" in line),
+            lines[-1] if lines else "",
+        )
         reproducer = write_reproducer(self._job, source)
         return (
             f"the code generator of {self._job.backend!r} died on kernel {source.name} (exit status {status}"

@@ -16,7 +16,13 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, BinaryIO
 
-from thalweg.codegen.target import KernelPlan, KernelSource, TargetBackend, TargetConfiguration, TranslatedKernel
+from thalweg.codegen.target import (
+    KernelPlan,
+    KernelSource,
+    TargetBackend,
+    TargetConfiguration,
+    TranslatedKernel,
+)
 from thalweg.errors import ThalwegError
 from thalweg.module.program import EntryPoint
 
@@ -81,7 +87,11 @@ def decode_translated(message: Mapping[str, Any]) -> TranslatedKernel:
     """Inverse of ``encode_translated``."""
     entry = message["entry"]
     entry = EntryPoint(
-        **{**entry, "workgroup_size": tuple(entry["workgroup_size"]), "binding_access": tuple(entry["binding_access"])}
+        **{
+            **entry,
+            "workgroup_size": tuple(entry["workgroup_size"]),
+            "binding_access": tuple(entry["binding_access"]),
+        }
     )
     dumps = {suffix: base64.b64decode(data) for suffix, data in message["dumps"].items()}
     return TranslatedKernel(entry, base64.b64decode(message["payload"]), dumps)

@@ -19,7 +19,18 @@ from thalweg.ir.types import element_name, element_type, shape_of, tensor_type
 INLINE_CONSTANT_LIMIT = 16
 """Constants of at most this many elements are printed in the text; larger ones are resources."""
 
-_CMPF = {"false": 0, "oeq": 1, "ogt": 2, "oge": 3, "olt": 4, "ole": 5, "one": 6, "ord": 7, "ueq": 8, "une": 13}
+_CMPF = {
+    "false": 0,
+    "oeq": 1,
+    "ogt": 2,
+    "oge": 3,
+    "olt": 4,
+    "ole": 5,
+    "one": 6,
+    "ord": 7,
+    "ueq": 8,
+    "une": 13,
+}
 _CMPI = {"eq": 0, "ne": 1, "slt": 2, "sle": 3, "sgt": 4, "sge": 5, "ult": 6, "ule": 7, "ugt": 8, "uge": 9}
 
 _BINARY: dict[str, type[Operation]] = {
@@ -45,7 +56,9 @@ _CASTS: dict[str, type[Operation]] = {
     )
 }  # fmt: skip
 
-SCALAR_OPERATIONS = frozenset(_BINARY) | frozenset(_UNARY) | frozenset(_CASTS) | {"cmpf", "cmpi", "select", "constant"}
+SCALAR_OPERATIONS = (
+    frozenset(_BINARY) | frozenset(_UNARY) | frozenset(_CASTS) | {"cmpf", "cmpi", "select", "constant"}
+)
 """What the body of a ``linalg.generic`` may hold (with ``linalg.index``); every target must lower these."""
 
 
@@ -154,7 +167,9 @@ class FunctionBuilder:
 
     # -- linalg.generic -------------------------------------------------------------------------------------------
 
-    def elementwise(self, operands: Sequence[SSAValue], body: ScalarFunction, dtype: str | None = None) -> SSAValue:
+    def elementwise(
+        self, operands: Sequence[SSAValue], body: ScalarFunction, dtype: str | None = None
+    ) -> SSAValue:
         """Apply ``body`` to each element of the operands, broadcast against each other as NumPy does.
 
         :param dtype: the result's element type; that of the first operand if left out.
@@ -218,7 +233,9 @@ class FunctionBuilder:
     def _generic(self, operands, maps, shape, dtype, body) -> SSAValue:
         init = self.add(tensor.EmptyOp([], tensor_type(shape, dtype)))
         iterators = ["parallel"] * len(shape)
-        return self._emit_generic(operands, maps, init, AffineMap.identity(len(shape)), iterators, body, False)
+        return self._emit_generic(
+            operands, maps, init, AffineMap.identity(len(shape)), iterators, body, False
+        )
 
     def _emit_generic(self, operands, maps, init, output_map, iterators, body, pass_accumulator) -> SSAValue:
         scalars = [v.type.get_element_type() for v in operands]
@@ -324,4 +341,6 @@ def _attribute(value: Any) -> Any:
 
 
 def _names(names: Sequence[str]) -> builtin.ArrayAttr:
-    return builtin.ArrayAttr([builtin.DictionaryAttr({"tw.name": builtin.StringAttr(name)}) for name in names])
+    return builtin.ArrayAttr(
+        [builtin.DictionaryAttr({"tw.name": builtin.StringAttr(name)}) for name in names]
+    )

@@ -50,7 +50,9 @@ class Program:
         return str(self.module) + "\n"
 
     @classmethod
-    def parse(cls, text: str, resources: dict[str, np.ndarray] | None = None, name: str = "<text>") -> Program:
+    def parse(
+        cls, text: str, resources: dict[str, np.ndarray] | None = None, name: str = "<text>"
+    ) -> Program:
         """Parse MLIR text; see ``parse_module``."""
         return cls(parse_module(text, name), dict(resources or {}))
 

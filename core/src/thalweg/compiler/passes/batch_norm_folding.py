@@ -9,7 +9,15 @@ from xdsl.dialects import arith, linalg
 from xdsl.ir import Operation, SSAValue
 from xdsl.ir.affine import AffineDimExpr
 
-from thalweg.compiler.passes.rewriting import Pass, constant_array, functions, is_elementwise, make_constant, only_user, replace
+from thalweg.compiler.passes.rewriting import (
+    Pass,
+    constant_array,
+    functions,
+    is_elementwise,
+    make_constant,
+    only_user,
+    replace,
+)
 from thalweg.ir.builder import FunctionBuilder
 from thalweg.ir.dialects import tw
 from thalweg.ir.program import Program
@@ -21,7 +29,9 @@ Affine = tuple[np.ndarray, np.ndarray]
 _AFFINE: dict[str, Callable[[Affine, Affine], Affine | None]] = {
     "arith.addf": lambda p, q: (p[0] + q[0], p[1] + q[1]),
     "arith.subf": lambda p, q: (p[0] - q[0], p[1] - q[1]),
-    "arith.mulf": lambda p, q: _scaled(p, q[1]) if _is_constant(q) else _scaled(q, p[1]) if _is_constant(p) else None,
+    "arith.mulf": lambda p, q: (
+        _scaled(p, q[1]) if _is_constant(q) else _scaled(q, p[1]) if _is_constant(p) else None
+    ),
     "arith.divf": lambda p, q: (p[0] / q[1], p[1] / q[1]) if _is_constant(q) else None,
 }
 
@@ -57,7 +67,9 @@ def _fold(conv: tw.ConvOp, program: Program) -> None:
     if not chain or (len(chain) == 1 and np.all(scale == 1)):
         return
     channels = shape_of(conv.result)[1]
-    folded = weight.astype(np.float64) * np.broadcast_to(scale, channels).reshape(-1, *[1] * (weight.ndim - 1))
+    folded = weight.astype(np.float64) * np.broadcast_to(scale, channels).reshape(
+        -1, *[1] * (weight.ndim - 1)
+    )
     last = chain[-1]
     new_weight = make_constant(folded.astype(weight.dtype), program, "folded_weight")
     new_conv = tw.ConvOp.create_from([conv.x, new_weight.result], conv.result.type, dict(conv.properties))

@@ -47,11 +47,15 @@ def eliminate_common_subexpressions(program: Program) -> None:
 
 
 def _key(op: Operation) -> object:
-    operands = tuple(
-        ("empty", v.type) if isinstance(v.owner, tensor.EmptyOp) else id(v) for v in op.operands
-    )
+    operands = tuple(("empty", v.type) if isinstance(v.owner, tensor.EmptyOp) else id(v) for v in op.operands)
     body = str(op.regions[0]) if op.regions else ""
-    return op.name, operands, tuple(sorted(op.properties.items(), key=lambda item: item[0])), op.results[0].type, body
+    return (
+        op.name,
+        operands,
+        tuple(sorted(op.properties.items(), key=lambda item: item[0])),
+        op.results[0].type,
+        body,
+    )
 
 
 def _reshape(op: tw.ReshapeOp) -> bool:
@@ -129,7 +133,9 @@ def canonicalize(program: Program) -> None:
     eliminate_dead_code(program)
 
 
-CANONICALIZE = Pass("canonicalize", "Fold reshape chains and copies, merge equal ops, drop dead ones.", canonicalize)
+CANONICALIZE = Pass(
+    "canonicalize", "Fold reshape chains and copies, merge equal ops, drop dead ones.", canonicalize
+)
 DEAD_CODE = Pass("eliminate-dead-code", "Erase ops and resources that nothing uses.", eliminate_dead_code)
 COMMON_SUBEXPRESSIONS = Pass(
     "eliminate-common-subexpressions", "Merge pure ops that are equal.", eliminate_common_subexpressions

@@ -59,7 +59,7 @@ def _is_epilogue(user: Operation, value: SSAValue) -> bool:
 
 
 def _is_inlined(value: SSAValue) -> bool:
-    """A constant that is written into the kernel: a splat."""
+    """A constant that is written into a generic's kernel: a splat."""
     return isinstance(value.type, builtin.TensorType) and is_splat(value)
 
 
@@ -71,7 +71,9 @@ def _outline(group: list[Operation], prefix: str, program: Program, kernels: dic
         for value in op.operands:
             if value.owner in group or value in operands:
                 continue
-            if isinstance(value.owner, tensor.EmptyOp) or _is_inlined(value):
+            if isinstance(value.owner, tensor.EmptyOp) or (
+                isinstance(op, linalg.GenericOp) and _is_inlined(value)
+            ):
                 inlined.append(value.owner)
             else:
                 operands.append(value)

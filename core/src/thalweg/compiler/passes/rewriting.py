@@ -30,7 +30,9 @@ def constant_array(value: SSAValue, program: Program) -> np.ndarray | None:
     A splat comes back as a read-only broadcast of one element.
     """
     op = value.owner
-    if not isinstance(op, arith.ConstantOp) or not isinstance(op.value, builtin.DenseIntOrFPElementsAttr | builtin.DenseResourceAttr):
+    if not isinstance(op, arith.ConstantOp) or not isinstance(
+        op.value, builtin.DenseIntOrFPElementsAttr | builtin.DenseResourceAttr
+    ):
         return None
     if isinstance(op.value, builtin.DenseResourceAttr):
         return program.resources.get(op.value.resource_handle.data)

@@ -58,7 +58,10 @@ class StructuredOp(IRDLOperation):
 
     @classmethod
     def create_from(
-        cls, operands: Sequence[SSAValue | Sequence[SSAValue]], result: Attribute, properties: dict[str, Attribute]
+        cls,
+        operands: Sequence[SSAValue | Sequence[SSAValue]],
+        result: Attribute,
+        properties: dict[str, Attribute],
     ) -> StructuredOp:
         """Build the op from operands in definition order, its result type and its properties."""
         return cls.build(operands=operands, result_types=[result], properties=properties)
@@ -108,7 +111,9 @@ class ConvOp(StructuredOp):
         x, w = self.x.type.get_shape(), self.w.type.get_shape()
         groups = self.groups.value.data
         self._require(len(x) == len(w) and len(x) >= 3, f"ranks of {x} and {w}")
-        self._require(x[1] == w[1] * groups and w[0] % groups == 0, f"channels of {x}, {w} in {groups} groups")
+        self._require(
+            x[1] == w[1] * groups and w[0] % groups == 0, f"channels of {x}, {w} in {groups} groups"
+        )
 
 
 @irdl_op_definition

@@ -6,16 +6,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from thalweg.codegen.packing import Packing
+from thalweg.codegen.target import DispatchPlan, KernelPlan
+from thalweg.ir import Dispatch
 from thalweg_target_llvm_cpu.builder import ELEMENT_BYTES, LLVM_TYPES, Int, KernelBuilder, Value, vector_type
 from thalweg_target_llvm_cpu.emitters.epilogue import Epilogue
 from thalweg_target_llvm_cpu.emitters.gemm_panels import PanelWriter
 from thalweg_target_llvm_cpu.emitters.gemm_problem import Problem, problem_of
 from thalweg_target_llvm_cpu.emitters.gemm_tiling import Tiling, choose_tiling
 from thalweg_target_llvm_cpu.emitters.work import analyse
-
-from thalweg.codegen.packing import Packing
-from thalweg.codegen.target import DispatchPlan, KernelPlan
-from thalweg.ir import Dispatch
 
 NAME = "gemm"
 UNROLL = 4
@@ -38,7 +37,9 @@ def plan(dispatch: Dispatch, settings: Mapping[str, Any]) -> DispatchPlan:
         packings[dispatch.operands.index(root.operands[1])] = _weight_packing(problem, tiling)
     elif problem.constant_columns:
         packings[dispatch.operands.index(root.operands[1])] = _column_packing(problem, tiling)
-    local = 0 if problem.constant_columns else problem.depth * tiling.panel_width * ELEMENT_BYTES[problem.element]
+    local = (
+        0 if problem.constant_columns else problem.depth * tiling.panel_width * ELEMENT_BYTES[problem.element]
+    )
     count = problem.batch * tiling.panel_chunks * tiling.block_chunks
     parameters = {"emitter": NAME, "tiling": asdict(tiling)}
     return DispatchPlan(KernelPlan((count, 1, 1), local, parameters), packings)
@@ -90,7 +91,12 @@ class _Gemm:
     """The state of one kernel's emission."""
 
     def __init__(
-        self, b: KernelBuilder, dispatch: Dispatch, problem: Problem, tiling: Tiling, settings: Mapping[str, Any]
+        self,
+        b: KernelBuilder,
+        dispatch: Dispatch,
+        problem: Problem,
+        tiling: Tiling,
+        settings: Mapping[str, Any],
     ):
         self.b = b
         self.problem = problem
@@ -136,7 +142,9 @@ class _Gemm:
             return max(value, bound)
         return self.b.call_intrinsic("llvm.smax", "i64", [value, self.b.integer(bound)])
 
-    def _panel(self, matrix: Int, panel: Int, vectors: int, masked: bool, first_block: Int, last_block: Int) -> None:
+    def _panel(
+        self, matrix: Int, panel: Int, vectors: int, masked: bool, first_block: Int, last_block: Int
+    ) -> None:
         b, tiling, problem = self.b, self.tiling, self.problem
         column = b.mul(panel, tiling.panel_width)
         if problem.constant_columns:
@@ -145,7 +153,9 @@ class _Gemm:
         else:
             assert self.local is not None
             columns = self.local
-            PanelWriter(b, problem, tiling, self._column_source(matrix), columns).write(column, vectors, masked)
+            PanelWriter(b, problem, tiling, self._column_source(matrix), columns).write(
+                column, vectors, masked
+            )
         full = problem.rows // tiling.rows
         rest = problem.rows % tiling.rows
         if full:
@@ -175,7 +185,9 @@ class _Gemm:
             row = b.add(row, b.mul(matrix, problem.rows))
         return _Rows(b.address(self.image_or_a, b.mul(row, problem.depth), self.scalar), problem.depth, 1)
 
-    def _tile(self, matrix: Int, block: Int, rows: int, columns: Value, column: Int, vectors: int, masked: bool) -> None:
+    def _tile(
+        self, matrix: Int, block: Int, rows: int, columns: Value, column: Int, vectors: int, masked: bool
+    ) -> None:
         """One register tile: the loop over the depth, then the epilogue of each accumulator."""
         b, tiling, problem = self.b, self.tiling, self.problem
         source = self._rows(matrix, block)
