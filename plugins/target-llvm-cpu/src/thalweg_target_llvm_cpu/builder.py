@@ -67,7 +67,11 @@ def float_literal(value: float, scalar: str) -> str:
     """Return a float constant as LLVM writes it exactly: the bits of the double, or of the half types."""
     if scalar in ("float", "double"):
         if scalar == "float":
-            value = struct.unpack("<f", struct.pack("<f", value))[0] if abs(value) <= 3.4028235677973366e38 else value
+            value = (
+                struct.unpack("<f", struct.pack("<f", value))[0]
+                if abs(value) <= 3.4028235677973366e38
+                else value
+            )
         return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
     if scalar == "half":
         return f"0xH{struct.unpack('<H', struct.pack('<e', value))[0]:04X}"
@@ -102,6 +106,7 @@ class KernelBuilder:
         self._entry: list[str] = []
         self._body: list[str] = []
         self._declarations: dict[str, str] = {}
+        self._globals: list[str] = []
         self._count = 0
         self.math_calls: set[tuple[str, int, str]] = set()
         """(function, lanes, element name) of each vector-math function the kernel calls."""
@@ -139,10 +144,12 @@ class KernelBuilder:
 
     def text(self) -> str:
         """Return the function's text with the declarations of the intrinsics it uses."""
-        lines = [f"define i32 @{self.name}(ptr noalias readonly %dispatch, ptr noalias readonly %workgroup) nounwind {{"]
+        lines = [
+            f"define i32 @{self.name}(ptr noalias readonly %dispatch, ptr noalias readonly %workgroup) nounwind {{"
+        ]
         lines += ["entry:", *self._entry, "  br label %start", "start:", *self._body]
         lines += [f"  ret i32 {kernel_abi.STATUS_OK}", "}"]
-        return "\n".join([*sorted(self._declarations.values()), "", *lines, ""])
+        return "\n".join([*self._globals, *sorted(self._declarations.values()), "", *lines, ""])
 
     # -- the kernel's interface -----------------------------------------------------------------------------------
 
@@ -179,7 +186,7 @@ class KernelBuilder:
             return value
         if type_.startswith("<"):
             lanes, scalar = type_[1:-1].split(" x ")
-            return Value(f"splat ({scalar} {value})" if int(lanes) else "", type_)
+            return Value(f"splat ({scalar} {value})", type_)
         if type_ == "i1":
             return Value("true" if value else "false", "i1")
         return Value(str(value), type_)
@@ -196,6 +203,29 @@ class KernelBuilder:
         if lanes == 1:
             return Value("0", type_)
         return Value("<" + ", ".join(f"{type_} {i}" for i in range(lanes)) + ">", f"<{lanes} x {type_}>")
+
+    def constant_vector(self, values: Sequence[int], type_: str = "i64") -> Value:
+        """Return a vector of integer literals (a scalar for one value)."""
+        if len(values) == 1:
+            return Value(str(values[0]), type_)
+        return Value("<" + ", ".join(f"{type_} {v}" for v in values) + ">", f"<{len(values)} x {type_}>")
+
+    def mask(self, lanes: Sequence[bool]) -> Value:
+        """Return a constant i1 vector."""
+        return self.constant_vector([int(lane) for lane in lanes], "i1")
+
+    def constant_array(self, values: Sequence[float | int], element: str) -> Value:
+        """Put ``values`` into read-only memory of the object, as elements named ``element``; returns their address."""
+        scalar = "i8" if element == "i1" else LLVM_TYPES[element]
+        if element in ("f16", "bf16", "f32", "f64"):
+            literals = [f"{scalar} {float_literal(float(value), scalar)}" for value in values]
+        else:
+            literals = [f"{scalar} {int(value)}" for value in values]
+        name = f"@{self.name}.{self._fresh('constant')}"
+        self._globals.append(
+            f"{name} = private unnamed_addr constant [{len(literals)} x {scalar}] [{', '.join(literals)}], align 64"
+        )
+        return Value(name, "ptr")
 
     # -- arithmetic -----------------------------------------------------------------------------------------------
 
@@ -276,7 +306,9 @@ class KernelBuilder:
         """Call an intrinsic overloaded on its result type alone (``llvm.fma``, ``llvm.maximum``, ``llvm.smin`` …)."""
         return self.call(f"{stem}.{mangled(type_)}", type_, arguments)
 
-    def call(self, name: str, type_: str, arguments: Sequence[Value], attributes: Sequence[str] = ()) -> Value:
+    def call(
+        self, name: str, type_: str, arguments: Sequence[Value], attributes: Sequence[str] = ()
+    ) -> Value:
         """Call an external function or intrinsic by its full name, declaring it."""
         marks = [*attributes, *[""] * (len(arguments) - len(attributes))]
         parameters = ", ".join(a.type for a in arguments)
@@ -302,13 +334,25 @@ class KernelBuilder:
             return x
         type_ = vector_type(x.type, lanes)
         one = self.emit(f"insertelement {type_} poison, {x.type} {x.text}, i64 0", type_)
-        return self.emit(f"shufflevector {type_} {one.text}, {type_} poison, <{lanes} x i32> zeroinitializer", type_)
+        return self.emit(
+            f"shufflevector {type_} {one.text}, {type_} poison, <{lanes} x i32> zeroinitializer", type_
+        )
+
+    def broadcast_literal(self, literal: Value, lanes: int) -> Value:
+        """Return a literal (of ``integer`` or ``float``) as a splat vector."""
+        return (
+            literal
+            if lanes == 1
+            else Value(f"splat ({literal.type} {literal.text})", vector_type(literal.type, lanes))
+        )
 
     def shuffle(self, a: Value, b: Value, indices: Sequence[int]) -> Value:
         """``shufflevector`` of two vectors of one type."""
         mask = ", ".join(f"i32 {i}" for i in indices)
         type_ = vector_type(a.scalar_type, len(indices))
-        return self.emit(f"shufflevector {a.type} {a.text}, {b.type} {b.text}, <{len(indices)} x i32> <{mask}>", type_)
+        return self.emit(
+            f"shufflevector {a.type} {a.text}, {b.type} {b.text}, <{len(indices)} x i32> <{mask}>", type_
+        )
 
     def extract(self, x: Value, lane: int) -> Value:
         """Return one lane."""
@@ -318,7 +362,9 @@ class KernelBuilder:
 
     def insert(self, x: Value, element: Value, lane: int) -> Value:
         """Return ``x`` with one lane replaced."""
-        return self.emit(f"insertelement {x.type} {x.text}, {element.type} {element.text}, i64 {lane}", x.type)
+        return self.emit(
+            f"insertelement {x.type} {x.text}, {element.type} {element.text}, i64 {lane}", x.type
+        )
 
     def lane_mask(self, count: Int, lanes: int) -> Value:
         """Return the i1 vector that is true in lanes below ``count`` (i64)."""
@@ -335,9 +381,10 @@ class KernelBuilder:
         index = self.integer(index)
         return self.emit(f"getelementptr inbounds {scalar}, ptr {base.text}, i64 {index.text}", "ptr")
 
-    def load(self, pointer: Value, type_: str, align: int) -> Value:
-        """Load a scalar or vector; ``align`` in bytes."""
-        return self.emit(f"load {type_}, ptr {pointer.text}, align {align}", type_)
+    def load(self, pointer: Value, type_: str, align: int, invariant: bool = False) -> Value:
+        """Load a scalar or vector; ``align`` in bytes. ``invariant``: nobody writes there while the kernel runs."""
+        mark = ", !invariant.load !{}" if invariant else ""
+        return self.emit(f"load {type_}, ptr {pointer.text}, align {align}{mark}", type_)
 
     def store(self, value: Value, pointer: Value, align: int) -> None:
         """Store a scalar or vector; ``align`` in bytes."""

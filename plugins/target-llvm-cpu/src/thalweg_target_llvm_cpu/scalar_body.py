@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from thalweg.errors import NotSupported
+from thalweg.ir import element_name
 from thalweg_target_llvm_cpu.builder import LLVM_TYPES, KernelBuilder, Value, mangled, vector_type
 from xdsl.dialects import arith, linalg
 from xdsl.dialects.builtin import FloatAttr
 from xdsl.ir import Block, Operation, SSAValue
-
-from thalweg.errors import NotSupported
-from thalweg.ir import element_name
 
 _BINARY = {
     "arith.addf": "fadd", "arith.subf": "fsub", "arith.mulf": "fmul", "arith.divf": "fdiv",
@@ -30,7 +29,24 @@ _CASTS = {
     "arith.uitofp": "uitofp", "arith.extf": "fpext", "arith.truncf": "fptrunc", "arith.extsi": "sext",
     "arith.extui": "zext", "arith.trunci": "trunc",
 }  # fmt: skip
-_FCMP = ("false", "oeq", "ogt", "oge", "olt", "ole", "one", "ord", "ueq", "ugt", "uge", "ult", "ule", "une", "uno", "true")
+_FCMP = (
+    "false",
+    "oeq",
+    "ogt",
+    "oge",
+    "olt",
+    "ole",
+    "one",
+    "ord",
+    "ueq",
+    "ugt",
+    "uge",
+    "ult",
+    "ule",
+    "une",
+    "uno",
+    "true",
+)
 _ICMP = ("eq", "ne", "slt", "sle", "sgt", "sge", "ult", "ule", "ugt", "uge")
 
 
@@ -60,14 +76,17 @@ class ScalarBody:
         return self._b.integer(abs(value) if type_ == "i1" or " i1" in type_ else value, type_)
 
     def _operation(self, op: Operation, values: Mapping[SSAValue, Value]) -> Value:
-        b, name = self._b, op.name
         if isinstance(op, arith.ConstantOp):
             return self.constant(op)
         if isinstance(op, linalg.IndexOp):
             if self._index is None:
                 raise NotSupported("linalg.index in this kind of kernel")
             return self._index(op.dim.value.data)
-        operands = [values[v] for v in op.operands]
+        return self.apply(op, [values[v] for v in op.operands])
+
+    def apply(self, op: Operation, operands: Sequence[Value]) -> Value:
+        """Emit one arith or math op on ``operands`` in place of its own."""
+        b, name = self._b, op.name
         element = element_name(op.results[0].type)
         if name in _BINARY:
             return b.binary(_BINARY[name], *operands)
@@ -145,4 +164,3 @@ class ScalarBody:
         quotient = b.binary(opcode, x, safe)
         negated = b.binary("sub", zero, x) if opcode == "sdiv" else zero
         return b.select(by_zero, zero, b.select(by_minus, negated, quotient))
-

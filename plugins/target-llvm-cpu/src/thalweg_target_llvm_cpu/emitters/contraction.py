@@ -1,0 +1,120 @@
+"""Matrix products and convolutions of any rank, dtype and grouping, plainly: one output element after the other.
+
+The emitters that are fast come first (``select``); this one takes what they leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from thalweg.codegen.target import DispatchPlan, KernelPlan
+from thalweg.ir import Dispatch, shape_of
+from thalweg.ir.dialects import tw
+from thalweg_target_llvm_cpu.builder import Int, KernelBuilder, Value, Variable
+from thalweg_target_llvm_cpu.emitters.access import Access, Tensor, flat_index, literal, read, row_major
+from thalweg_target_llvm_cpu.emitters.epilogue import Epilogue
+from thalweg_target_llvm_cpu.emitters.nest import Level, Split, nest, split
+from thalweg_target_llvm_cpu.emitters.work import analyse, element_count
+from xdsl.ir import Operation
+
+NAME = "contraction"
+
+
+def accepts(dispatch: Dispatch) -> bool:
+    """Return whether this emitter takes the dispatch: any ``tw.matmul`` or ``tw.conv`` of one dtype."""
+    root = analyse(dispatch).root
+    return (
+        isinstance(root, tw.MatmulOp | tw.ConvOp)
+        and len({v.type.get_element_type() for v in root.operands}) == 1
+    )
+
+
+def plan(dispatch: Dispatch, settings: Mapping[str, Any]) -> DispatchPlan:
+    """Plan a kernel: output elements are divided among the workgroups."""
+    root = analyse(dispatch).root
+    shape = shape_of(root.results[0])
+    depth = (
+        shape_of(root.operands[0])[-1]
+        if isinstance(root, tw.MatmulOp)
+        else element_count(root.operands[1]) // shape[1]
+    )
+    division = split([Level(extent) for extent in shape], element_count(root.results[0]) * depth * 4)
+    parameters = {"emitter": NAME, "split": division.parameters()}
+    return DispatchPlan(KernelPlan((division.count, 1, 1), parameters=parameters))
+
+
+def emit(b: KernelBuilder, dispatch: Dispatch, plan: KernelPlan, settings: Mapping[str, Any]) -> None:
+    """Write the kernel."""
+    work = analyse(dispatch)
+    epilogue = Epilogue(dispatch, settings, work)
+    tensors = epilogue.bind(b)
+    root = work.root
+    x, w = (tensors.of(v) for v in root.operands)
+    shape = shape_of(root.results[0])
+    if 0 in shape:
+        return
+    groups = [(d,) for d in range(len(shape))]
+    with nest(b, [Level(extent) for extent in shape], Split.of(plan.parameters["split"])) as place:
+        total = _Sum(b, x)
+        (_matmul if isinstance(root, tw.MatmulOp) else _conv)(b, root, x, w, place, total)
+        epilogue.finish(b, total.value(), place, groups)
+
+
+class _Sum:
+    """A running sum of products; half-precision floats are summed in float32, small integers wrap."""
+
+    def __init__(self, b: KernelBuilder, tensor: Tensor):
+        self._b = b
+        self._narrow = tensor.scalar
+        self._wide = "float" if tensor.scalar in ("half", "bfloat") else tensor.scalar
+        self._float = self._wide in ("float", "double")
+        self._cell: Variable = b.variable(literal(b, 0, self._wide))
+
+    def add(self, x: Value, y: Value) -> None:
+        if self._wide != self._narrow:
+            x, y = (self._b.cast("fpext", v, self._wide) for v in (x, y))
+        product = self._b.binary("fmul" if self._float else "mul", x, y)
+        self._cell.set(self._b.binary("fadd" if self._float else "add", self._cell.get(), product))
+
+    def value(self) -> Value:
+        value = self._cell.get()
+        return value if self._wide == self._narrow else self._b.cast("fptrunc", value, self._narrow)
+
+
+def _matmul(
+    b: KernelBuilder, root: Operation, x: Tensor, y: Tensor, place: Sequence[Int], total: _Sum
+) -> None:
+    *batch, row, column = place
+    with b.loop(0, x.shape[-1]) as k:
+        first = read(b, x, _batched(b, x, [*batch, row, k]), 1)
+        total.add(first, read(b, y, _batched(b, y, [*batch, k, column]), 1))
+
+
+def _batched(b: KernelBuilder, tensor: Tensor, coordinates: Sequence[Int]) -> Int:
+    strides = tuple(0 if extent == 1 else s for extent, s in zip(tensor.shape, row_major(tensor.shape)))
+    return flat_index(b, Access(strides), coordinates)
+
+
+def _conv(b: KernelBuilder, root: Operation, x: Tensor, w: Tensor, place: Sequence[Int], total: _Sum) -> None:
+    parameters = root.parameters()
+    batch, channel, *output = place
+    per_group = w.shape[0] // parameters["groups"]
+    first = b.mul(b.udiv(channel, per_group), w.shape[1])
+    with ExitStack() as loops:
+        within = loops.enter_context(b.loop(0, w.shape[1]))
+        taps, inside = [], []
+        for d, extent in enumerate(w.shape[2:]):
+            tap = loops.enter_context(b.loop(0, extent))
+            position = b.add(
+                b.mul(output[d], parameters["strides"][d]), b.mul(tap, parameters["dilations"][d])
+            )
+            position = b.integer(b.sub(position, parameters["pads_low"][d]))
+            inside.append((position, b.icmp("ult", position, b.integer(x.shape[2 + d]))))
+            taps.append(tap)
+            loops.enter_context(b.when(inside[-1][1]))
+        source = [batch, b.add(first, within), *(position for position, _ in inside)]
+        value = read(b, x, flat_index(b, Access(row_major(x.shape)), source), 1)
+        weight = read(b, w, flat_index(b, Access(row_major(w.shape)), [channel, within, *taps]), 1)
+        total.add(value, weight)

@@ -1,0 +1,286 @@
+"""Reducing ``linalg.generic``: any axes, any combiner, with an elementwise epilogue.
+
+*across*: the innermost dimension is reduced, by vector accumulators that are combined at the end with the body's own
+combiner. *along*: the innermost dimension is kept, one vector of results at a time. *single*: one element at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+from thalweg.codegen.target import DispatchPlan, KernelPlan
+from thalweg.ir import Dispatch, element_name, shape_of
+from thalweg_target_llvm_cpu.builder import ELEMENT_BYTES, LLVM_TYPES, Int, KernelBuilder, Value, Variable
+from thalweg_target_llvm_cpu.emitters.access import (
+    Access,
+    Space,
+    Tensor,
+    Tensors,
+    collapse,
+    constant_values,
+    flat_index,
+    literal,
+    map_access,
+    read,
+)
+from thalweg_target_llvm_cpu.emitters.epilogue import Epilogue
+from thalweg_target_llvm_cpu.emitters.generic import iteration_extents
+from thalweg_target_llvm_cpu.emitters.nest import (
+    Level,
+    Split,
+    fitting_lanes,
+    lanes_for,
+    nest,
+    split,
+    vector_starts,
+)
+from thalweg_target_llvm_cpu.emitters.rows import combine_all, combine_lanes
+from thalweg_target_llvm_cpu.emitters.work import (
+    analyse,
+    body_cost,
+    element_count,
+    is_reduction,
+    widest_bytes,
+)
+from thalweg_target_llvm_cpu.scalar_body import ScalarBody
+from xdsl.dialects import linalg
+from xdsl.ir import Operation
+from xdsl.ir.affine import AffineDimExpr
+
+NAME = "reduction"
+ACCUMULATORS = 4
+
+_FLOAT_IDENTITIES = {"arith.addf": -0.0, "arith.mulf": 1.0, "arith.maximumf": -inf, "arith.minimumf": inf}
+_INTEGER_IDENTITIES = {"arith.addi": 0, "arith.muli": 1, "arith.andi": -1, "arith.ori": 0, "arith.xori": 0}
+
+
+@dataclass(frozen=True)
+class Form:
+    """A reduction in collapsed form; ``space.accesses`` are the inputs', then the init's.
+
+    ``kept`` and ``reduced`` are collapsed dimensions; ``groups`` the output dimensions of each kept one.
+    """
+
+    op: linalg.GenericOp
+    space: Space
+    kept: tuple[int, ...]
+    reduced: tuple[int, ...]
+    groups: tuple[tuple[int, ...], ...]
+    mode: str
+    lanes: int
+
+
+def accepts(dispatch: Dispatch) -> bool:
+    """Return whether this emitter takes the dispatch: a generic that reduces into one result, dimensions in order."""
+    root = analyse(dispatch).root
+    if not isinstance(root, linalg.GenericOp) or not is_reduction(root) or len(root.outputs) != 1:
+        return False
+    output = root.indexing_maps.data[-1].data
+    kept = [e.position for e in output.results if isinstance(e, AffineDimExpr)]
+    return len(kept) == len(output.results) and kept == sorted(set(kept))
+
+
+def form_of(dispatch: Dispatch, epilogue: Epilogue, settings: Mapping[str, Any]) -> Form:
+    """Return the collapsed form of a dispatch that ``accepts`` took."""
+    op = epilogue.work.root
+    assert isinstance(op, linalg.GenericOp)
+    maps = [m.data for m in op.indexing_maps.data]
+    extents = iteration_extents(op)
+    output_dims = [e.position for e in maps[-1].results]
+    accesses = [map_access(m, shape_of(v)) for v, m in zip([*op.inputs, *op.outputs], maps)]
+    for access in epilogue.accesses():
+        strides = [0] * len(extents)
+        for dimension, stride in zip(output_dims, access.strides):
+            strides[dimension] = stride
+        accesses.append(Access(tuple(strides)))
+    indexed = {inner.dim.value.data for inner in op.body.block.ops if isinstance(inner, linalg.IndexOp)}
+    classes = [(d in output_dims, d if d in indexed else -1) for d in range(len(extents))]
+    space = collapse(extents, accesses, classes)
+    kept = tuple(c for c, group in enumerate(space.groups) if group[0] in output_dims)
+    reduced = tuple(c for c in range(len(space.extents)) if c not in kept)
+    groups = tuple(tuple(output_dims.index(d) for d in space.groups[c]) for c in kept)
+    mode, vector = _mode(op, space, kept, reduced)
+    lanes = lanes_for(settings, widest_bytes([op, epilogue.generic]))
+    lanes = 1 if vector is None else fitting_lanes(lanes, space.extents[vector])
+    return Form(op, space, kept, reduced, groups, mode, lanes)
+
+
+def _mode(
+    op: linalg.GenericOp, space: Space, kept: Sequence[int], reduced: Sequence[int]
+) -> tuple[str, int | None]:
+    if 0 in space.extents or not space.extents:
+        return "single", None
+    last = len(space.extents) - 1
+    if last in kept:
+        return "along", last
+    return ("across", last) if combiner(op) is not None else ("single", None)
+
+
+def combiner(op: linalg.GenericOp) -> Operation | None:
+    """Return the op of a body ``combine(accumulator, f(operands…))`` if it is associative and commutative."""
+    block = op.body.block
+    (yielded,) = block.last_op.operands
+    accumulator = block.args[-1]
+    candidate = yielded.owner
+    if (
+        not isinstance(candidate, Operation)
+        or len(list(accumulator.uses)) != 1
+        or len(list(yielded.uses)) != 1
+    ):
+        return None
+    known = candidate.name in {*_FLOAT_IDENTITIES, *_INTEGER_IDENTITIES, "arith.maxsi", "arith.minsi"}
+    return candidate if known and accumulator in candidate.operands else None
+
+
+def identity(op: Operation) -> float | int:
+    """Return the value that leaves the other operand of a combiner unchanged."""
+    if op.name in ("arith.maxsi", "arith.minsi"):
+        element = element_name(op.results[0].type)
+        limit = 1 << (8 * ELEMENT_BYTES[element] - 1)
+        return -limit if op.name == "arith.maxsi" else limit - 1
+    return {**_FLOAT_IDENTITIES, **_INTEGER_IDENTITIES}[op.name]
+
+
+def plan(dispatch: Dispatch, settings: Mapping[str, Any]) -> DispatchPlan:
+    """Plan a kernel: results are divided among the workgroups."""
+    epilogue = Epilogue(dispatch, settings)
+    form = form_of(dispatch, epilogue, settings)
+    elements = max([element_count(v) for v in form.op.inputs], default=0)
+    division = split(levels_of(form), elements * (4 + body_cost(form.op)))
+    parameters = {"emitter": NAME, "split": division.parameters()}
+    return DispatchPlan(KernelPlan((division.count, 1, 1), parameters=parameters))
+
+
+def levels_of(form: Form) -> list[Level]:
+    """Return the nest over the kept dimensions; the innermost in blocks of vectors when it is walked *along*."""
+    extents = [form.space.extents[c] for c in form.kept]
+    if form.mode != "along":
+        return [Level(extent) for extent in extents]
+    return [*map(Level, extents[:-1]), Level(extents[-1], min(ACCUMULATORS * form.lanes, extents[-1]))]
+
+
+def emit(b: KernelBuilder, dispatch: Dispatch, plan: KernelPlan, settings: Mapping[str, Any]) -> None:
+    """Write the kernel."""
+    epilogue = Epilogue(dispatch, settings)
+    form = form_of(dispatch, epilogue, settings)
+    if 0 in shape_of(dispatch.results[0]):
+        return
+    kernel = _Kernel(b, form, epilogue, epilogue.bind(b))
+    with nest(b, levels_of(form), Split.of(plan.parameters["split"])) as place:
+        {"across": kernel.across, "along": kernel.along, "single": kernel.single}[form.mode](place)
+
+
+class _Kernel:
+    def __init__(self, b: KernelBuilder, form: Form, epilogue: Epilogue, tensors: Tensors):
+        self.b, self.form, self.epilogue = b, form, epilogue
+        self.inputs: list[Tensor] = [tensors.of(v) for v in form.op.inputs]
+        self.accumulator = LLVM_TYPES[element_name(form.op.results[0].type)]
+        output = form.op.outputs[0]
+        self.init = (
+            literal(b, constant_values(output)[0], self.accumulator) if constant_values(output) else None
+        )
+        self.init_tensor = None if self.init else tensors.of(output)
+
+    def single(self, place: Sequence[Int]) -> None:
+        """One result at a time."""
+        cell = self.b.variable(self.initial(place, 1))
+        with ExitStack() as loops:
+            reduced = [
+                loops.enter_context(self.b.loop(0, self.form.space.extents[c])) for c in self.form.reduced
+            ]
+            cell.set(self.step(self.coordinates(place, reduced), 1, cell.get()))
+        self.epilogue.finish(self.b, cell.get(), place, self.form.groups)
+
+    def along(self, place: Sequence[Int]) -> None:
+        """A block of results, one vector accumulator for each vector of it."""
+        b, form = self.b, self.form
+        *outer, start = place
+        extent = form.space.extents[form.kept[-1]]
+        whole, last = vector_starts(min(ACCUMULATORS * form.lanes, extent), form.lanes)
+        offsets = [*range(0, whole, form.lanes), *([last] if last >= 0 else [])]
+        places = [[*outer, b.add(start, offset)] for offset in offsets]
+        cells = [b.variable(self.initial(p, form.lanes)) for p in places]
+        with ExitStack() as loops:
+            reduced = [loops.enter_context(b.loop(0, form.space.extents[c])) for c in form.reduced]
+            for p, cell in zip(places, cells):
+                cell.set(self.step(self.coordinates(p, reduced), form.lanes, cell.get()))
+        for p, cell in zip(places, cells):
+            self.epilogue.finish(b, cell.get(), p, form.groups)
+
+    def across(self, place: Sequence[Int]) -> None:
+        """One result: vector accumulators over the innermost dimension, then combined."""
+        b, form = self.b, self.form
+        lanes, extent = form.lanes, form.space.extents[-1]
+        whole, last = vector_starts(extent, lanes)
+        count = min(ACCUMULATORS, whole // lanes)
+        op = combiner(form.op)
+        neutral = literal(
+            b, identity(op), f"<{lanes} x {self.accumulator}>" if lanes > 1 else self.accumulator
+        )
+        cells = [b.variable(neutral) for _ in range(count)]
+        with ExitStack() as loops:
+            outer = [loops.enter_context(b.loop(0, form.space.extents[c])) for c in form.reduced[:-1]]
+            unrolled = whole // (lanes * count) * (lanes * count)
+            with b.loop(0, unrolled, lanes * count) as position:
+                for u, cell in enumerate(cells):
+                    self._accumulate(place, [*outer, b.add(position, u * lanes)], cell)
+            for u, position in enumerate(range(unrolled, whole, lanes)):
+                self._accumulate(place, [*outer, position], cells[u])
+            if last >= 0:
+                fresh = b.mask([last + lane >= whole for lane in range(lanes)])
+                self._accumulate(place, [*outer, last], cells[-1], fresh)
+        total = self._combined(op, [cell.get() for cell in cells])
+        total = ScalarBody(b, 1).apply(op, [self.initial(place, 1), total])
+        self.epilogue.finish(b, total, place, form.groups)
+
+    def _accumulate(
+        self, place: Sequence[Int], reduced: Sequence[Int], cell: Variable, fresh: Value | None = None
+    ) -> None:
+        before = cell.get()
+        after = self.step(self.coordinates(place, reduced), self.form.lanes, before)
+        cell.set(after if fresh is None else self.b.select(fresh, after, before))
+
+    def _combined(self, op: Operation, values: Sequence[Value]) -> Value:
+        combine = lambda x, y: ScalarBody(self.b, x.lanes).apply(op, [x, y])
+        return combine_lanes(self.b, combine_all(values, combine), combine)
+
+    def coordinates(self, place: Sequence[Int], reduced: Sequence[Int]) -> list[Int]:
+        """Return the coordinates in the collapsed space."""
+        given = {**dict(zip(self.form.kept, place)), **dict(zip(self.form.reduced, reduced))}
+        return [given[c] for c in range(len(self.form.space.extents))]
+
+    def initial(self, place: Sequence[Int], lanes: int) -> Value:
+        """Return the accumulator's first value."""
+        if self.init is not None:
+            return self.b.broadcast_literal(self.init, lanes)
+        access = self.form.space.accesses[len(self.inputs)]
+        coordinates = self.coordinates(place, [0] * len(self.form.reduced))
+        return read(
+            self.b,
+            self.init_tensor,
+            flat_index(self.b, access, coordinates),
+            lanes,
+            access.strides[-1] if lanes > 1 else 0,
+        )
+
+    def step(self, coordinates: Sequence[Int], lanes: int, accumulator: Value) -> Value:
+        """Return the accumulator after the elements at ``coordinates``."""
+        b = self.b
+        values = []
+        for tensor, access in zip(self.inputs, self.form.space.accesses):
+            stride = access.strides[-1] if coordinates else 0
+            values.append(read(b, tensor, flat_index(b, access, coordinates), lanes, stride))
+        index = lambda dimension: self._index(coordinates, dimension, lanes)
+        return ScalarBody(b, lanes, index).emit(self.form.op.body.block, [*values, accumulator])
+
+    def _index(self, coordinates: Sequence[Int], dimension: int, lanes: int) -> Value:
+        b, position = self.b, self.form.space.position(dimension)
+        coordinate = b.integer(0 if position is None else coordinates[position])
+        value = b.broadcast(coordinate, lanes)
+        return (
+            b.binary("add", value, b.iota(lanes)) if lanes > 1 and position == len(coordinates) - 1 else value
+        )
