@@ -1,4 +1,4 @@
-"""Thalweg compiles machine-learning models ahead of time and runs them; every input, target and device is a plugin.
+"""Compile machine-learning models ahead of time and run them; every input, target and device is a plugin.
 
 Importing this package is cheap: each name below is imported when it is first used.
 """

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from thalweg.errors import Unavailable
+from thalweg.errors import NotSupported, Unavailable
 from thalweg.plugin.option_routing import option_owners, route_options
 from thalweg.plugin.registry import Registry
 
@@ -26,14 +26,14 @@ ProgressCallback = Callable[[str, float, str], None]
 
 
 class InstalledDriver:
-    """A HAL driver as Python scripts use it: devices are plain dicts. ``driver`` is the plugin's own object."""
+    """A HAL driver as scripts use it: devices are plain dicts. ``driver`` is the plugin's own object."""
 
     def __init__(self, name: str, driver: Driver):
         self.name = name
         self.driver = driver
 
     def query_available_devices(self) -> list[dict[str, object]]:
-        """Return the devices that can be created now: ``[{'device_id': 0, 'path': '', 'name': 'default'}]``."""
+        """Return the devices there are now: ``[{'device_id': 0, 'path': '', 'name': 'default'}]``."""
         return [info.as_dict() for info in self.driver.query_available_devices()]
 
     def create_device(self, path: str = "", params: Mapping[str, str] | None = None) -> Device:
@@ -61,7 +61,8 @@ def query_available_drivers(*, registry: Registry | None = None) -> list[str]:
 def get_driver(name: str, *, registry: Registry | None = None) -> InstalledDriver:
     """Return the HAL driver ``name``.
 
-    :raises UnknownName: it is not installed; the message lists what is. :raises Unavailable: it cannot work here.
+    :raises UnknownName: it is not installed; the message lists what is.
+    :raises Unavailable: it cannot work on this machine.
     :raises PluginError: it is installed but broken.
     """
     return InstalledDriver(name, _registry(registry).driver(name))
@@ -90,7 +91,7 @@ def compile(
     """Compile a model into a module, or into MLIR text with ``compile_to``.
 
     :param model: a path, or a model in memory (``onnx.ModelProto``).
-    :param target_backends: one whole-program variant each; by default the installed one that thalweg's data file
+    :param target_backends: one whole-program variant each; by default the installed one that the data file
         ``known_plugins.toml`` prefers, or the only one.
     :param options: options of the plugins, by keyword: ``target_cpu="host"``.
     :returns: the module; the MLIR text if ``compile_to`` is a phase before ``end``.
@@ -133,18 +134,25 @@ def load(
     registry: Registry | None = None,
     **settings: Any,
 ) -> Any:
-    """Load a compiled module onto a device and return the program; its functions are methods (``program.main``).
+    """Load a compiled module onto a device; the program returned has its functions as methods (``main``).
 
     :param module: what ``compile`` returned, or the path of a module file.
-    :param device: a URI or a device; by default the installed driver that ``known_plugins.toml`` prefers.
+    :param device: a URI or a device; by default the installed driver that ``known_plugins.toml`` prefers;
+        without any, variants that run inline in the host.
     :param settings: ``verify`` and ``allow_native``; see ``thalweg.runtime.load``.
     :raises ModuleFormatError: the file is damaged, truncated or too new.
     """
     from thalweg.runtime import load as load_program  # imports NumPy
 
     registry = _registry(registry)
-    chosen = device if device is not None else registry.preferred("thalweg.hal_drivers")
-    return load_program(module, device=chosen, registry=registry, **settings)
+    if device is None and registry.names("thalweg.hal_drivers"):
+        device = registry.preferred("thalweg.hal_drivers")
+    try:
+        return load_program(module, device=device, registry=registry, **settings)
+    except NotSupported:
+        if device is None:  # without a driver only inline variants run; say what to install for the others
+            registry.preferred("thalweg.hal_drivers")
+        raise
 
 
 def _registry(registry: Registry | None) -> Registry:

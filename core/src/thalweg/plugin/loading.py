@@ -1,4 +1,4 @@
-"""Load one plugin: import it, call its hook through pluggy, check the answer; each failure names the plugin."""
+"""Load one plugin: import it, call its hook through pluggy, check the answer. Each failure names it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def load_spec(entry: PluginEntry) -> PluginSpec:
 
 @contextmanager
 def blaming(entry: PluginEntry, action: str) -> Iterator[None]:
-    """Turn an exception of a plugin's own code that is not a ``ThalwegError`` into a ``PluginError`` naming it.
+    """Turn an exception of a plugin's code that is not a ``ThalwegError`` into a ``PluginError`` naming it.
 
     :param action: what the plugin failed to do, as ``failed to start``.
     """

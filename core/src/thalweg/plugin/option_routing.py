@@ -46,8 +46,8 @@ def route_options(owners: Sequence[OptionOwner], values: Mapping[str, Any]) -> d
     """Return plugin name → field → value; a keyword that several plugins declare goes to each of them.
 
     :param values: by the flag's keyword (``target_cpu``) or the field's name; text is converted.
-    :raises InvalidArgument: no plugin of this compilation has that option (names the nearest one), or the value
-        does not fit.
+    :raises InvalidArgument: no plugin of this compilation has that option (names the nearest one), or the
+        value does not fit.
     """
     routed: dict[str, dict[str, Any]] = {}
     for keyword, value in values.items():

@@ -1,8 +1,9 @@
 """Options of a plugin: a dataclass's fields as command-line options, and values checked against them.
 
 A field's metadata may hold ``help``, ``flag`` (``--target-cpu``; by default the field's name with dashes),
-``choices`` and ``metavar``. Its type is ``str``, ``int``, ``float``, ``bool``, ``Path``, an ``Enum``, a ``Literal``, a tuple of
-one of them (``tuple[str, ...]``: repeatable, and each a comma list), or one of these ``| None``.
+``choices`` and ``metavar``. Its type is ``str``, ``int``, ``float``, ``bool``, ``Path``, an ``Enum``, a
+``Literal``, a tuple of one of them (``tuple[str, ...]``: repeatable, and each a comma list), or one of these
+``| None``.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 OPTIONAL_VALUE_FLAGS = ("--list-devices", "--dump-devices")
-"""Flags whose value is optional and only ever written with ``=``, so that a following word is not taken for it."""
+"""Flags whose value is optional and only written with ``=``: a following word is not taken for it."""
 
 
 class Parser(argparse.ArgumentParser):

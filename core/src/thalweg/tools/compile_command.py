@@ -68,7 +68,7 @@ def _add_target_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="make code with this target backend: one whole-program variant each; repeatable, or a comma list",
+        help="make code with this target backend, one variant each; repeatable, or a comma list",
     )
     parser.add_argument(
         "--target-device",
@@ -106,8 +106,9 @@ def _add_plugin_options(
     for owner in owners:
         for field in owner.fields:
             if field.flag in taken:
+                whose = f"{owner.kind} {owner.name!r}"
                 raise PluginError(
-                    f"{owner.kind} {owner.name!r} declares the option {field.flag}, which thalweg compile has itself"
+                    f"{whose} declares the option {field.flag}, which thalweg compile has itself"
                 )
             if field.flag not in flags:
                 flags[field.flag] = field.keyword

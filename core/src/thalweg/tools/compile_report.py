@@ -38,6 +38,6 @@ def write_report(module_file: Path, report: Mapping[str, Any]) -> Path:
 
 
 def read_report(module_file: Path) -> dict[str, Any] | None:
-    """Return the report about ``module_file``; ``None`` if it was compiled elsewhere or the cache was emptied."""
+    """Return the report about ``module_file``; ``None`` if it was not compiled here, or the cache emptied."""
     path = report_path(module_file)
     return json.loads(path.read_text("utf-8")) if path.exists() else None

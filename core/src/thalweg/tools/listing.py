@@ -33,8 +33,8 @@ def print_drivers(registry: Registry) -> None:
 def print_devices(registry: Registry, driver: str) -> None:
     """Print one device URI a line, of ``driver`` or (empty) of every driver.
 
-    :raises ThalwegError: the driver that was named cannot be used. Without a name, such a driver costs one line on
-        standard error.
+    :raises ThalwegError: the driver that was named cannot be used. Without a name, such a driver costs one
+        line on standard error.
     """
     for name in [driver] if driver else registry.names("thalweg.hal_drivers"):
         try:

@@ -23,7 +23,7 @@ COMMANDS: dict[str, str] = {
     "opt": "run compiler passes on MLIR text",
     "plugins": "show the installed plugins",
 }
-"""Subcommand → its line in the help. Its code is in ``thalweg.tools.<name>_command``, imported when it is chosen."""
+"""Subcommand → its line in the help. ``thalweg.tools.<name>_command`` is imported when it is chosen."""
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
 """Exit statuses, as a shell reports SIGINT and SIGPIPE."""

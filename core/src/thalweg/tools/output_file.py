@@ -13,10 +13,10 @@ from thalweg.errors import InvalidArgument
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary file beside ``path`` that takes its place when the block ends, and vanishes if it raises.
+    """Yield a file beside ``path`` that takes its place when the block ends, and vanishes if it raises.
 
-    The file exists when the block starts, so that an unwritable place is known before any work. A device or pipe
-    (``/dev/null``) is yielded itself.
+    The file exists when the block starts, so that an unwritable place is known before any work. A device or
+    pipe (``/dev/null``) is yielded itself.
 
     :raises InvalidArgument: the file cannot be written there; says why.
     """

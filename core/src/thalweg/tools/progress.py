@@ -17,7 +17,7 @@ class Progress(Protocol):
 
 @contextmanager
 def show_progress(verbose: bool, stream: TextIO | None = None) -> Iterator[Progress | None]:
-    """Yield the callback for a compilation: plain lines if ``verbose``, else a bar if ``stream`` is a terminal."""
+    """Yield the callback for a compilation: plain lines if ``verbose``, else a bar on a terminal."""
     stream = stream or sys.stderr
     if verbose:
         yield PhaseLines(stream)

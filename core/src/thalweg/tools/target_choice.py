@@ -23,7 +23,8 @@ def choose_target_backends(
 
     :param names: named by the user; each must be installed.
     :param devices: URIs of devices of this machine; for each, the most preferred backend whose code it runs.
-    :raises UnknownName: a name is not installed, or none is. :raises InvalidArgument: no backend serves a device.
+    :raises UnknownName: a name is not installed, or none is.
+    :raises InvalidArgument: no installed backend makes code for one of the devices.
     """
     for name in names:
         registry.entry(_GROUP, name)
@@ -50,9 +51,8 @@ def _backend_for_device(registry: Registry, uri: str) -> str:
             rejected.append(f"{name} ({lacking})")
     finally:
         device.close()
-    raise InvalidArgument(
-        f"no installed target backend makes code for device {uri!r}; installed: {', '.join(rejected) or 'none'}"
-    )
+    found = ", ".join(rejected) or "none"
+    raise InvalidArgument(f"no installed target backend makes code for device {uri!r}; installed: {found}")
 
 
 def _lacking(device: Device, predicate: Mapping[str, Any], executable_format: str) -> str:

@@ -1,0 +1,143 @@
+"""``thalweg benchmark``: how long one call of a function takes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from thalweg.errors import InvalidArgument
+from thalweg.plugin.registry import Registry
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from thalweg.module.program import TensorSignature
+
+
+def configure(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    """Add the options of ``thalweg benchmark``."""
+    from thalweg.tools.module_function import add_function_options  # imports NumPy
+
+    add_function_options(parser)
+    parser.add_argument(
+        "--warmup", type=int, default=5, metavar="N", help="calls before measuring; default: 5"
+    )
+    parser.add_argument(
+        "--repetitions", type=int, metavar="N", help="calls to measure; default: as many as --min-time takes"
+    )
+    parser.add_argument(
+        "--min-time",
+        type=float,
+        default=1.0,
+        metavar="S",
+        help="seconds to measure for, at least 10 calls; default: 1",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the random inputs, when no --input is given")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure and print."""
+    from thalweg.tools import function_arguments, module_function  # both import NumPy
+
+    if options.warmup < 0 or (options.repetitions is not None and options.repetitions < 1):
+        raise InvalidArgument("--warmup is at least 0 and --repetitions at least 1")
+    registry = Registry.from_environment()
+    module = module_function.read_module_option(options)
+    signature = module_function.choose_function(module, options.function)
+    if options.input:
+        inputs = function_arguments.parse_inputs(options.input, signature.inputs)
+    else:
+        inputs = random_inputs(signature.inputs, options.seed)
+    with module_function.loaded_function(options, module, signature, registry) as function:
+        outputs = function.allocate_results()
+        seconds = measure(
+            lambda: function.call(*inputs, out=outputs), options.warmup, options.repetitions, options.min_time
+        )
+    report = {
+        "module": options.module,
+        "function": signature.name,
+        "device": options.device or registry.preferred("thalweg.hal_drivers"),
+        **statistics_ms(seconds),
+        "runs": len(seconds),
+        "warmup": options.warmup,
+        "inputs": "given" if options.input else f"random, seed {options.seed}",
+    }
+    print(json.dumps(report) if options.json else _table(report))
+    return 0
+
+
+def random_inputs(signatures: Sequence[TensorSignature], seed: int) -> list[np.ndarray]:
+    """Return seeded random inputs: standard normal floats; integers and booleans of 0 and 1.
+
+    Zeros and ones are valid wherever integers are indices (of two or more rows), masks or token numbers.
+    """
+    import numpy as np
+
+    from thalweg.dtypes import numpy_dtype
+
+    generator = np.random.default_rng(seed)
+    inputs = []
+    for signature in signatures:
+        if signature.dtype.startswith(("f", "bf")):
+            values = generator.standard_normal(signature.shape, np.float32)
+        else:
+            values = generator.integers(0, 2, signature.shape)
+        inputs.append(np.asarray(values).astype(numpy_dtype(signature.dtype)))
+    return inputs
+
+
+def measure(
+    call: Callable[[], Any], warmup: int, repetitions: int | None, min_time: float, least: int = 10
+) -> list[float]:
+    """Return the wall time of each measured call, in seconds, after ``warmup`` calls that are not measured.
+
+    Without ``repetitions`` it measures for ``min_time`` seconds, and at least ``least`` calls.
+    """
+    for _ in range(warmup):
+        call()
+    seconds: list[float] = []
+    end = time.perf_counter() + min_time
+    clock = time.perf_counter
+    while (
+        len(seconds) < repetitions
+        if repetitions is not None
+        else len(seconds) < least or time.perf_counter() < end
+    ):
+        start = clock()
+        call()
+        seconds.append(clock() - start)
+    return seconds
+
+
+def statistics_ms(seconds: Sequence[float]) -> dict[str, float]:
+    """Return the median, percentiles, extremes and mean in milliseconds; a percentile is a measured value."""
+    ordered = sorted(value * 1e3 for value in seconds)
+    count = len(ordered)
+
+    def percentile(percent: float) -> float:
+        return ordered[max(0, math.ceil(percent / 100 * count) - 1)]
+
+    middle = (ordered[(count - 1) // 2] + ordered[count // 2]) / 2
+    return {
+        "median_ms": middle,
+        "p90_ms": percentile(90),
+        "p99_ms": percentile(99),
+        "min_ms": ordered[0],
+        "max_ms": ordered[-1],
+        "mean_ms": math.fsum(ordered) / count,
+    }
+
+
+def _table(report: dict[str, Any]) -> str:
+    head = f"@{report['function']} on {report['device']}: {report['runs']} calls, inputs {report['inputs']}"
+    rows = [
+        f"  {key.removesuffix('_ms'):>6} {value:10.4f} ms"
+        for key, value in report.items()
+        if key.endswith("_ms")
+    ]
+    return "\n".join([head, *rows])

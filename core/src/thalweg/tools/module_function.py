@@ -1,0 +1,91 @@
+"""What ``run`` and ``benchmark`` share: which module, which function of it, on which device."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from thalweg.dtypes import numpy_dtype
+from thalweg.errors import UnknownName
+from thalweg.module.file import read_module
+from thalweg.module.module import Module
+from thalweg.module.program import FunctionSignature
+from thalweg.plugin.registry import Registry
+from thalweg.python_api import load
+
+
+@dataclass(frozen=True)
+class LoadedFunction:
+    """A function that is ready to be called with arrays, in the order of its inputs."""
+
+    signature: FunctionSignature
+    call: Callable[..., Any]
+
+    def results(self, *inputs: np.ndarray) -> list[np.ndarray]:
+        """Call the function and return its results as arrays, in order."""
+        returned = self.call(*inputs)
+        values = returned if isinstance(returned, tuple) else (returned,)
+        return [np.asarray(value) for value in values]
+
+    def allocate_results(self) -> tuple[np.ndarray, ...]:
+        """Return arrays that fit the results, for ``out=``."""
+        return tuple(np.zeros(output.shape, numpy_dtype(output.dtype)) for output in self.signature.outputs)
+
+
+def add_function_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose a module, a function, a device and inputs."""
+    parser.add_argument("module", nargs="?", metavar="MODULE", help="the module's file (.twm)")
+    parser.add_argument(
+        "--device", metavar="URI", help="where to run, as local-task or local-task://?threads=2"
+    )
+    parser.add_argument("--function", metavar="NAME", help="default: the module's only function, or main")
+    parser.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        metavar="SPEC",
+        help="an input: 2x2xi32=1 2 3 4, 4xf32=0, 3, @a.npy, +a.npy, *a.npy, 4xf32=@a.bin, NAME=SPEC; repeatable",
+    )
+    parser.add_argument("--verify", choices=("code", "full"), default="code", help="full: the constants too")
+    parser.add_argument("--no-native", action="store_true", help="refuse modules that hold machine code")
+
+
+def choose_function(module: Module, name: str | None) -> FunctionSignature:
+    """Return the function called ``name``; without a name the only one, or ``main``.
+
+    :raises UnknownName: there is none of that name; the message lists those there are.
+    """
+    by_name = {function.name: function for function in module.functions}
+    if name is None and len(by_name) == 1:
+        return next(iter(by_name.values()))
+    wanted = name or "main"
+    if wanted not in by_name:
+        nearest = difflib.get_close_matches(wanted, by_name, n=1)
+        hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
+        raise UnknownName(f"the module has no function {wanted!r}; it has: {', '.join(by_name)}{hint}")
+    return by_name[wanted]
+
+
+@contextmanager
+def loaded_function(
+    options: argparse.Namespace, module: Module, signature: FunctionSignature, registry: Registry
+) -> Iterator[LoadedFunction]:
+    """Load ``module`` onto the device that the options name, and close the program at the end."""
+    program = load(module, options.device, registry=registry, allow_native=not options.no_native)
+    try:
+        yield LoadedFunction(signature, program[signature.name])
+    finally:
+        program.close()
+
+
+def read_module_option(options: argparse.Namespace) -> Module:
+    """Read the module that the command line names; exits with a usage error if it names none."""
+    if options.module is None:
+        options.parser.error("a MODULE is needed")
+    return read_module(options.module, options.verify)
