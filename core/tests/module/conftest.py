@@ -45,7 +45,7 @@ ENTRY = EntryPoint("add", 3, constant_count=1, local_memory=256, binding_access=
 
 
 def sample_module(large: int = 3 << 18) -> Module:
-    """Return a module with two variants and five constants, one of them ``large`` floats, two of them equal."""
+    """Return a module with two variants and six constants: one of ``large`` floats, two of them equal."""
     generator = np.random.default_rng(2)
     weight = generator.standard_normal((4, 4)).astype(np.float32)
     constants = {
@@ -62,10 +62,8 @@ def sample_module(large: int = 3 << 18) -> Module:
         Variant(
             name="avx512",
             backend="llvm-cpu",
-            predicate={"device_kind": "local", "executable_format": "thalweg-elf-x86_64-1", "features": ["avx512f"]},
-            executables=(record,),
-            functions=(FUNCTION,),
-            constants=("weight", "large"),
+            predicate={"device_kind": "local", "executable_format": "thalweg-elf-x86_64-1", "features":
+            ["avx512f"]}, executables=(record,), functions=(FUNCTION,), constants=("weight", "large"),
             statistics={"transient_bytes": 128, "ratio": 0.1},
         ),
         Variant(

@@ -1,0 +1,70 @@
+"""Moves bytes between the host and a device's buffers, and waits for it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from thalweg.hal.buffer import Buffer
+from thalweg.hal.command_buffer import BufferRef
+from thalweg.hal.driver import Device
+from thalweg.hal.types import BufferParams, BufferUsage, MemoryAccess, MemoryType
+
+RESULT = BufferParams(usage=BufferUsage.DEFAULT | BufferUsage.MAPPING)
+"""Buffers of inputs and results: mapped where the device's memory is the host's."""
+
+DEVICE_ONLY = BufferParams(usage=BufferUsage.DEFAULT)
+
+STAGING = BufferParams(
+    memory_type=MemoryType.HOST_LOCAL | MemoryType.DEVICE_VISIBLE,
+    usage=BufferUsage.TRANSFER | BufferUsage.MAPPING,
+)
+
+
+def is_host_addressable(device: Device) -> bool:
+    """Return whether the device computes in the host's memory."""
+    return "host-addressable" in device.capabilities
+
+
+def result_params(device: Device) -> BufferParams:
+    """Return how to allocate a buffer that the host will read or write."""
+    return RESULT if is_host_addressable(device) else DEVICE_ONLY
+
+
+def upload(device: Device, data: np.ndarray) -> Buffer:
+    """Return a new buffer of ``device`` that holds ``data`` (uint8)."""
+    buffer = device.allocator.allocate(data.nbytes, result_params(device))
+    write(device, buffer, data)
+    return buffer
+
+
+def write(device: Device, buffer: Buffer, data: np.ndarray) -> None:
+    """Copy ``data`` (uint8, the buffer's size) into ``buffer``."""
+    if not data.nbytes:
+        return
+    if _mappable(buffer):
+        np.frombuffer(buffer.map(MemoryAccess.WRITE), np.uint8)[:] = data
+        return
+    staging = device.allocator.allocate(data.nbytes, STAGING)
+    np.frombuffer(staging.map(MemoryAccess.WRITE), np.uint8)[:] = data
+    _copy(device, staging, buffer, data.nbytes)
+
+
+def read(device: Device, buffer: Buffer) -> np.ndarray:
+    """Return a copy of a buffer's bytes (uint8)."""
+    if not buffer.size:
+        return np.empty(0, np.uint8)
+    if not _mappable(buffer):
+        staging = device.allocator.allocate(buffer.size, STAGING)
+        _copy(device, buffer, staging, buffer.size)
+        buffer = staging
+    return np.frombuffer(buffer.map(MemoryAccess.READ), np.uint8).copy()
+
+
+def _mappable(buffer: Buffer) -> bool:
+    return MemoryType.HOST_VISIBLE in buffer.memory_type and BufferUsage.MAPPING in buffer.usage
+
+
+def _copy(device: Device, source: Buffer, target: Buffer, size: int) -> None:
+    done = device.create_semaphore(0)
+    device.queue_copy(BufferRef(source, 0, size), BufferRef(target, 0, size), signal=[(done, 1)])
+    done.wait(1)
