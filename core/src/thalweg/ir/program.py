@@ -10,8 +10,10 @@ from xdsl.dialects import arith, builtin, func, linalg, math, tensor
 from xdsl.parser import Parser
 from xdsl.utils.exceptions import DiagnosticException, ParseError, VerifyException
 
+from thalweg.dtypes import numpy_dtype
 from thalweg.errors import InvalidArgument
 from thalweg.ir.dialects.tw import TW
+from thalweg.ir.types import element_name
 
 
 def context() -> Context:
@@ -25,13 +27,24 @@ def context() -> Context:
     return ctx
 
 
+class _Parser(Parser):
+    """xDSL's parser; in dense literals it takes ``0xFF800000`` as a float's bits, which xDSL prints but misreads."""
+
+    class _TensorLiteralElement(Parser._TensorLiteralElement):
+        def to_type(self, parser, type):
+            if isinstance(type, builtin.AnyFloat) and self.span.text.startswith("0x"):
+                dtype = numpy_dtype(element_name(type))
+                return float(np.array(self.value, np.dtype(f"u{dtype.itemsize}")).view(dtype))
+            return super().to_type(parser, type)
+
+
 def parse_module(text: str, name: str = "<text>") -> builtin.ModuleOp:
     """Parse and verify MLIR text.
 
     :raises InvalidArgument: with xDSL's diagnostic (file:line:col and carets).
     """
     try:
-        module = Parser(context(), text, name).parse_module()
+        module = _Parser(context(), text, name).parse_module()
         module.verify()
     except (ParseError, VerifyException, DiagnosticException) as error:
         raise InvalidArgument(f"{name} is not valid IR: {error}") from None
