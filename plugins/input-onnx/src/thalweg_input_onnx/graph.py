@@ -1,0 +1,213 @@
+"""Walking a graph: inputs, initializers, then node after node, to one function."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+from thalweg.dtypes import dtype_name, numpy_dtype
+from thalweg.errors import InvalidArgument
+from thalweg.ir import Program
+
+import thalweg_input_onnx.ops  # noqa: F401  (fills the table of ops)
+from thalweg_input_onnx.diagnostics import Problem, UnsupportedForm, unsupported
+from thalweg_input_onnx.emitter import Emitter
+from thalweg_input_onnx.folding import fold
+from thalweg_input_onnx.inlining import inline_functions
+from thalweg_input_onnx.model_file import Model, check_model, without_large_initializers
+from thalweg_input_onnx.node import Node, element_dtype, node_name
+from thalweg_input_onnx.registry import OPS, find_schema
+from thalweg_input_onnx.signature import graph_inputs
+from thalweg_input_onnx.tensor import Tensor
+
+
+def import_graph(model: Model, sizes: Mapping[str, int]) -> Program:
+    """Import a model's graph as the function ``main``.
+
+    :param sizes: sizes of dynamic dimensions, by name or ``INPUT:AXIS``.
+    :raises InvalidArgument: the model is not valid, or has dynamic dimensions without a size.
+    :raises CompileError: nodes that are not supported, all of them.
+    """
+    undefined = [problem for node in model.proto.graph.node if (problem := _undefined(model, node))]
+    if undefined:  # the checker would refuse the model at the first of them
+        raise unsupported(undefined + _unknown_ops(model, model.proto.graph, {p.node for p in undefined}))
+    check_model(model)
+    nodes, inlined = inline_functions(model)
+    return _GraphImporter(model, inlined, nodes, sizes).run()
+
+
+class _GraphImporter:
+    """The state of one import: the tensors by name, and the problems met so far."""
+
+    def __init__(self, model: Model, inlined: Model, graph: onnx.GraphProto, sizes: Mapping[str, int]):
+        self.model = model
+        self.inlined = inlined
+        self.graph = graph
+        self.signature = graph_inputs(model, sizes)
+        self.emitter = Emitter(self.signature)
+        self.tensors: dict[str, Tensor] = {}
+        self.problems: list[Problem] = []
+        self.uses = Counter(name for node in graph.node for name in node.input)
+        self.uses.update(output.name for output in graph.output)
+        self._inferred: dict[str, tuple[tuple[int, ...], str]] | None = None
+
+    def run(self) -> Program:
+        """Import everything; returns the program or raises with every problem."""
+        self._add_inputs()
+        for proto in self.graph.node:
+            self._import_node(proto)
+        if self.problems:
+            raise unsupported(self.problems)
+        self.emitter.builder.source = ""
+        outputs = [(output.name, self._output(output.name)) for output in self.model.proto.graph.output]
+        return self.emitter.builder.program(outputs)
+
+    def _add_inputs(self) -> None:
+        for (name, shape, dtype), value in zip(self.signature, self.emitter.builder.arguments):
+            self.tensors[name] = Tensor(tuple(shape), dtype, value=value, name=name)
+        for tensor in [*self.model.proto.graph.initializer, *self.graph.initializer]:
+            if tensor.name in self.tensors:
+                continue
+            try:
+                element_dtype(tensor.data_type)
+            except UnsupportedForm as form:
+                self._problem(
+                    onnx.NodeProto(name=tensor.name, op_type="initializer"), form.reason, form.remedy
+                )
+                continue
+            self.tensors[tensor.name] = self.emitter.constant(self.model.array(tensor), tensor.name)
+        for sparse in self.model.proto.graph.sparse_initializer:
+            proto = onnx.NodeProto(name=sparse.values.name, op_type="sparse initializer")
+            self._problem(proto, "sparse initializers", "store the tensor densely")
+
+    def _output(self, name: str):
+        if name not in self.tensors:
+            raise InvalidArgument(f"{self.model.label}: output {name!r} is made by no node")
+        return self.emitter.value(self.tensors[name])
+
+    # -- nodes ----------------------------------------------------------------------------------------------------
+
+    def _import_node(self, proto: onnx.NodeProto) -> None:
+        self.emitter.builder.source = node_name(proto)
+        if problem := _unknown_op(self.inlined, proto):
+            self.problems.append(problem)
+            return self._stand_in(proto)
+        missing = [name for name in proto.input if name and name not in self.tensors]
+        if missing:  # made by a node with a problem, and of unknown type
+            return None
+        inputs = [self.tensors[name] if name else None for name in proto.input]
+        try:
+            outputs = self._evaluate(proto, inputs)
+        except UnsupportedForm as form:
+            self._problem(proto, form.reason, form.remedy)
+            return self._stand_in(proto)
+        except InvalidArgument as error:
+            raise InvalidArgument(
+                f"{self.model.label}: node {node_name(proto)!r} ({proto.op_type}): {error}"
+            ) from None
+        for name, output in zip(proto.output, outputs):
+            if name:
+                self.tensors[name] = output
+        return None
+
+    def _evaluate(self, proto: onnx.NodeProto, inputs: list[Tensor | None]) -> list[Tensor]:
+        opset = self.inlined.opset(proto.domain) or 0
+        if (arrays := fold(proto, opset, inputs)) is not None:
+            return [self.emitter.constant(array) for array in arrays]
+        schema = find_schema(proto.domain, proto.op_type, opset)
+        assert schema is not None
+        function = OPS.function(schema.domain, proto.op_type, schema.since_version)
+        assert function is not None
+        result = function(self.emitter, Node(proto, opset, schema.since_version), *inputs)
+        outputs = list(result) if isinstance(result, tuple) else [result]
+        for name in proto.output[len(outputs) :]:
+            if name and self.uses[name]:
+                index = list(proto.output).index(name)
+                raise UnsupportedForm(
+                    f"its output {index} ({schema.outputs[min(index, len(schema.outputs) - 1)].name})"
+                )
+        return outputs
+
+    # -- problems -------------------------------------------------------------------------------------------------
+
+    def _problem(self, proto: onnx.NodeProto, reason: str, remedy: str) -> None:
+        opset = self.inlined.opset(proto.domain) or 0
+        self.problems.append(Problem(node_name(proto), proto.op_type, proto.domain, opset, reason, remedy))
+
+    def _stand_in(self, proto: onnx.NodeProto) -> None:
+        """Put placeholders for the outputs of a node with a problem, so that later problems are found too."""
+        for name in proto.output:
+            if name in self._types():
+                shape, dtype = self._types()[name]
+                zero = np.zeros((), numpy_dtype(dtype))
+                self.tensors[name] = self.emitter.map([self.emitter.constant(zero)], lambda v: v)
+                if shape:
+                    self.tensors[name] = self.emitter.broadcast_to(self.tensors[name], shape)
+
+    def _types(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        if self._inferred is None:
+            self._inferred = {}
+            inferred = onnx.shape_inference.infer_shapes(without_large_initializers(self.inlined.proto))
+            for info in [*inferred.graph.value_info, *inferred.graph.output]:
+                tensor = info.type.tensor_type
+                if not tensor.HasField("shape") or not all(d.HasField("dim_value") for d in tensor.shape.dim):
+                    continue
+                try:
+                    dtype = dtype_name(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+                except (InvalidArgument, KeyError):
+                    continue
+                self._inferred[info.name] = (tuple(d.dim_value for d in tensor.shape.dim), dtype)
+        return self._inferred
+
+
+def _undefined(model: Model, proto: onnx.NodeProto) -> Problem | None:
+    """Report an op of a standard domain that onnx does not define at the model's opset."""
+    standard = proto.domain in ("", "ai.onnx")
+    if not standard or any(
+        f.name == proto.op_type and f.domain in ("", "ai.onnx") for f in model.proto.functions
+    ):
+        return None
+    opset = model.opset("") or 0
+    if opset > onnx.defs.onnx_opset_version() or find_schema("", proto.op_type, opset):
+        return None
+    reason = f"onnx {onnx.__version__} defines no such op at this opset"
+    remedy = "check the op's name and the model's opset, or replace it by standard ops"
+    return Problem(node_name(proto), proto.op_type, proto.domain, opset, reason, remedy)
+
+
+def _unknown_ops(model: Model, graph: onnx.GraphProto, known: set[str]) -> list[Problem]:
+    functions = {(f.domain, f.name) for f in model.proto.functions}
+    nodes = [n for n in graph.node if node_name(n) not in known and (n.domain, n.op_type) not in functions]
+    bodied = (n for n in nodes if not _expands(model, n))
+    return [problem for node in bodied if (problem := _unknown_op(model, node))]
+
+
+def _expands(model: Model, proto: onnx.NodeProto) -> bool:
+    schema = find_schema(proto.domain, proto.op_type, model.opset(proto.domain) or 0)
+    return schema is not None and (schema.has_function or schema.has_context_dependent_function)
+
+
+def _unknown_op(model: Model, proto: onnx.NodeProto) -> Problem | None:
+    """Report an op, or a version of one, that the table does not have."""
+    domain = "" if proto.domain == "ai.onnx" else proto.domain
+    opset = model.opset(domain) or 0
+    schema = find_schema(domain, proto.op_type, opset)
+    if schema is not None and OPS.function(domain, proto.op_type, schema.since_version) is not None:
+        return None
+    reviewed = OPS.versions(domain, proto.op_type)
+    if reviewed and schema is not None:
+        reason = (
+            f"version {schema.since_version} of this op has not been reviewed (reviewed: {list(reviewed)})"
+        )
+        remedy = f"convert the model to an opset below {schema.since_version} with onnx.version_converter"
+        if schema.since_version < min(reviewed):
+            remedy = f"convert the model to opset {min(reviewed)} or later with onnx.version_converter"
+    elif schema is None and domain:
+        reason = "ops of this domain are not known"
+        remedy = "give the model a local function that defines the op, or replace it by standard ops"
+    else:
+        reason = "this op is not supported"
+        remedy = "replace it by supported ops (see the README of thalweg-input-onnx)"
+    return Problem(node_name(proto), proto.op_type, proto.domain, opset, reason, remedy)

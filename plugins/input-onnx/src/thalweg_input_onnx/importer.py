@@ -1,0 +1,40 @@
+"""The ONNX importer: from a model to the IR of phase ``input``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import onnx
+from thalweg.compiler.importer import Importer
+from thalweg.ir import Program
+
+from thalweg_input_onnx.graph import import_graph
+from thalweg_input_onnx.model_file import read_model
+from thalweg_input_onnx.options import OnnxOptions
+
+
+class OnnxImporter(Importer):
+    """Imports ONNX models of static shapes."""
+
+    def __init__(self, options: OnnxOptions | None = None):
+        self.options = options or OnnxOptions()
+
+    def accepts(self, source: Any) -> bool:
+        """Return whether ``source`` is an ``onnx.ModelProto``, the bytes of one, or a path named ``*.onnx``."""
+        if isinstance(source, onnx.ModelProto):
+            return True
+        if isinstance(source, bytes | bytearray | memoryview):
+            return (
+                bytes(source[:1]) == b"\x08"
+            )  # field 1 (the IR version), a varint: how ModelProtos are written
+        return isinstance(source, str | os.PathLike) and Path(source).suffix.lower() == ".onnx"
+
+    def import_model(self, source: Path | Any) -> Program:
+        """Import a model: a path, the bytes of a file, or an ``onnx.ModelProto``.
+
+        :raises InvalidArgument: not a valid model, or dynamic dimensions without a size.
+        :raises CompileError: ops or forms that are not supported, all of them.
+        """
+        return import_graph(read_model(source), self.options.sizes())

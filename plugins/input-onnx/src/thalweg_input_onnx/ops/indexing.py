@@ -1,0 +1,128 @@
+"""Ops that pick elements by index."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+from thalweg.errors import InvalidArgument
+
+from thalweg_input_onnx.diagnostics import UnsupportedForm
+from thalweg_input_onnx.emitter import Emitter
+from thalweg_input_onnx.node import Node
+from thalweg_input_onnx.registry import onnx_op
+from thalweg_input_onnx.scalar import Scalar
+from thalweg_input_onnx.tensor import Tensor
+
+
+@onnx_op("Gather", since=(1, 11, 13))
+def gather(b: Emitter, node: Node, data: Tensor, indices: Tensor) -> Tensor:
+    """Slices along an axis; a single known index is a slice."""
+    axis = node.attribute("axis", 0) % data.rank
+    if indices.array is not None and indices.size == 1 and data.shape[axis]:
+        place = int(indices.array.reshape(()))
+        if not -data.shape[axis] <= place < data.shape[axis]:
+            raise InvalidArgument(f"index {place} is out of range for dimension {axis} of {list(data.shape)}")
+        picked = b.slice_axis(data, axis, place % data.shape[axis], 1)
+        return b.reshape(picked, (*data.shape[:axis], *indices.shape, *data.shape[axis + 1 :]))
+    return b.gather(data, indices, axis)
+
+
+def _wrapped(index: Scalar, extent: int) -> Scalar:
+    """Count a negative index from the end."""
+    return (index < 0).where(index + extent, index)
+
+
+@onnx_op("GatherElements", since=(11, 13))
+def gather_elements(b: Emitter, node: Node, data: Tensor, indices: Tensor) -> Tensor:
+    """One element per index: the position in row-major order is computed, then gathered."""
+    axis = node.attribute("axis", 0) % data.rank
+    strides = [prod(data.shape[i + 1 :]) for i in range(data.rank)]
+
+    def position(index, value: Scalar) -> Scalar:
+        total = _wrapped(value, data.shape[axis]) * strides[axis]
+        for i in range(data.rank):
+            if i != axis:
+                total = total + index(i) * strides[i]
+        return total
+
+    positions = b.map_indexed([b.cast(indices, "i64")], position, "i64")
+    return b.gather(b.reshape(data, (data.size,)), positions, 0)
+
+
+@onnx_op("GatherND", since=(11, 12, 13))
+def gather_nd(b: Emitter, node: Node, data: Tensor, indices: Tensor) -> Tensor:
+    """Each row of ``indices`` names a slice of ``data`` (after ``batch_dims`` shared leading dimensions)."""
+    batch = node.attribute("batch_dims", 0)
+    depth = indices.shape[-1]
+    lead, rest = data.shape[: batch + depth], data.shape[batch + depth :]
+    strides = [prod(lead[i + 1 :]) for i in range(batch + depth)]
+    rows = b.cast(indices, "i64")
+    places = [b.reshape(b.slice_axis(rows, indices.rank - 1, i, 1), indices.shape[:-1]) for i in range(depth)]
+
+    def position(index, *values: Scalar) -> Scalar:
+        terms = [_wrapped(v, lead[batch + i]) * strides[batch + i] for i, v in enumerate(values)]
+        total = terms[0]
+        for term in [*terms[1:], *(index(i) * strides[i] for i in range(batch))]:
+            total = total + term
+        return total
+
+    positions = b.map_indexed(places, position, "i64")
+    return b.gather(b.reshape(data, (prod(lead), *rest)), positions, 0)
+
+
+# -- scatter at known places ------------------------------------------------------------------------------------------
+# Where each element of the result comes from is then known: one gather from the data followed by the updates.
+
+
+def _placed(b: Emitter, node: Node, data: Tensor, updates: Tensor, positions: np.ndarray) -> Tensor:
+    """Replace the elements of ``data`` at flat ``positions`` by ``updates``; the last of equal positions wins."""
+    if node.attribute("reduction", "none") != "none":
+        raise UnsupportedForm(f"reduction {node.attribute('reduction')!r}", "use reduction none")
+    source = np.arange(data.size, dtype=np.int64)
+    source[positions.reshape(-1)] = data.size + np.arange(updates.size)
+    pool = b.concat([b.reshape(data, (data.size,)), b.reshape(updates, (updates.size,))], 0)
+    return b.reshape(b.gather(pool, b.constant(source), 0), data.shape)
+
+
+@onnx_op("Scatter", since=(9, 11))
+@onnx_op("ScatterElements", since=(11, 13, 16, 18))
+def scatter_elements(b: Emitter, node: Node, data: Tensor, indices: Tensor, updates: Tensor) -> Tensor:
+    """One element per known index."""
+    axis = node.attribute("axis", 0) % data.rank
+    known = node.known(indices, "indices").astype(np.int64)
+    places = list(np.indices(known.shape))
+    places[axis] = np.where(known < 0, known + data.shape[axis], known)
+    return _placed(b, node, data, updates, np.ravel_multi_index(places, data.shape))
+
+
+@onnx_op("ScatterND", since=(11, 13, 16, 18))
+def scatter_nd(b: Emitter, node: Node, data: Tensor, indices: Tensor, updates: Tensor) -> Tensor:
+    """Each row of the known ``indices`` names the slice that an update replaces."""
+    known = node.known(indices, "indices").astype(np.int64)
+    depth = known.shape[-1]
+    lead, inner = data.shape[:depth], prod(data.shape[depth:])
+    wrapped = np.where(known < 0, known + np.array(lead), known)
+    rows = np.ravel_multi_index(tuple(np.moveaxis(wrapped, -1, 0)), lead)
+    return _placed(b, node, data, updates, rows[..., None] * inner + np.arange(inner))
+
+
+@onnx_op("ReverseSequence", since=(10, 28))
+def reverse_sequence(b: Emitter, node: Node, x: Tensor, lengths: Tensor) -> Tensor:
+    """Reverse the first ``lengths[i]`` elements of the ``i``-th sequence, for known lengths."""
+    batch, time = node.attribute("batch_axis", 1), node.attribute("time_axis", 0)
+    known = node.known(lengths, "lengths")
+    places = np.indices(x.shape)
+    limit = known[places[batch]]
+    places[time] = np.where(places[time] < limit, limit - 1 - places[time], places[time])
+    flat = np.ravel_multi_index(tuple(places), x.shape)
+    return b.gather(b.reshape(x, (x.size,)), b.constant(flat.astype(np.int64)), 0)
+
+
+@onnx_op("Compress", since=(9, 11, 28))
+def compress(b: Emitter, node: Node, x: Tensor, condition: Tensor) -> Tensor:
+    """The slices along an axis (or the elements) where a known condition holds."""
+    chosen = np.flatnonzero(node.known(condition, "condition"))
+    if not node.has("axis"):
+        return b.gather(b.reshape(x, (x.size,)), b.constant(chosen), 0)
+    return b.gather(x, b.constant(chosen), node.attribute("axis"))
