@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from xdsl.dialects import arith, builtin, func, linalg, tensor
+from xdsl.dialects import arith, builtin, func, tensor
+from xdsl.dialects.linalg.attrs import IteratorType
+from xdsl.dialects.linalg.ops import GenericOp, IndexOp, YieldOp
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.ir.affine import AffineConstantExpr, AffineDimExpr, AffineMap
 
@@ -82,7 +84,7 @@ def evaluate_results(
         name = op.name.removeprefix("tw.")
         dtype = numpy_dtype(element_name(result.type))
         return [evaluate_structured(name, operands, op.parameters(), shape_of(result), dtype)]
-    if isinstance(op, linalg.GenericOp):
+    if isinstance(op, GenericOp):
         form = generic_form(op)
         count = len(form.input_maps)
         return evaluate_generic(form, operands[:count], operands[count:])
@@ -124,7 +126,7 @@ def _stored(values: Any, dtype: np.dtype) -> np.ndarray:
     return np.array(values, np.float64).astype(dtype)
 
 
-def generic_form(op: linalg.GenericOp) -> GenericForm:
+def generic_form(op: GenericOp) -> GenericForm:
     """Return a ``linalg.generic`` as plain data.
 
     :raises NotSupported: naming a map that is no projected permutation, or an op of the body.
@@ -137,7 +139,7 @@ def generic_form(op: linalg.GenericOp) -> GenericForm:
     count = len(op.inputs)
     return GenericForm(
         extents=extents,
-        reductions=tuple(i for i, kind in enumerate(kinds) if kind is linalg.IteratorType.REDUCTION),
+        reductions=tuple(i for i, kind in enumerate(kinds) if kind is IteratorType.REDUCTION),
         input_maps=tuple(maps[:count]),
         output_maps=tuple(maps[count:]),
         output_dtypes=tuple(element_name(value.type) for value in op.outputs),
@@ -170,13 +172,13 @@ def _extents(shapes, maps, rank: int) -> tuple[int, ...]:
     return tuple(extents[d] for d in range(rank))
 
 
-def _body_steps(op: linalg.GenericOp) -> tuple[tuple[ScalarStep, ...], tuple[int, ...]]:
+def _body_steps(op: GenericOp) -> tuple[tuple[ScalarStep, ...], tuple[int, ...]]:
     block = op.body.block
     numbers: dict[SSAValue, int] = {value: number for number, value in enumerate(block.args)}
     steps: list[ScalarStep] = []
     for inner in block.ops:
         operands = tuple(numbers[value] for value in inner.operands)
-        if isinstance(inner, linalg.YieldOp):
+        if isinstance(inner, YieldOp):
             return tuple(steps), operands
         if isinstance(inner, arith.IndexCastOp):
             numbers[inner.results[0]] = _cast_index(inner, steps, operands[0], len(block.args))
@@ -196,7 +198,7 @@ def _cast_index(op: Operation, steps: list[ScalarStep], operand: int, first: int
 
 
 def _step(op: Operation, operands: tuple[int, ...]) -> ScalarStep:
-    if isinstance(op, linalg.IndexOp):
+    if isinstance(op, IndexOp):
         return ScalarStep("index", dtype="i64", dimension=op.dim.value.data)
     name = op.name.split(".")[1]
     if name not in SCALAR_OPERATIONS:

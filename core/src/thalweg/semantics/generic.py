@@ -94,10 +94,10 @@ class GenericForm:
 
 def align(array: np.ndarray, dimensions: Sequence[int], rank: int) -> np.ndarray:
     """View ``array`` with one dimension per iteration dimension, of extent 1 where it does not vary."""
-    array = array[tuple(0 if d == BROADCAST else slice(None) for d in dimensions)]
+    array = array[(..., *(0 if d == BROADCAST else slice(None) for d in dimensions))]
     kept = [d for d in dimensions if d != BROADCAST]
     array = array.transpose(np.argsort(kept, kind="stable"))
-    return array[tuple(slice(None) if d in kept else np.newaxis for d in range(rank))]
+    return array[(..., *(slice(None) if d in kept else np.newaxis for d in range(rank)))]
 
 
 def evaluate_generic(
@@ -141,7 +141,7 @@ def _pieces(form: GenericForm) -> Iterator[tuple[slice, ...]]:
 
 def _cut(array: np.ndarray, piece: Sequence[slice | int]) -> np.ndarray:
     """Return the part of an aligned view that ``piece`` covers; dimensions of extent 1 stay whole."""
-    return array[tuple(slice(None) if extent == 1 else part for extent, part in zip(array.shape, piece))]
+    return array[(..., *(slice(None) if extent == 1 else part for extent, part in zip(array.shape, piece)))]
 
 
 def _evaluate_piece(form: GenericForm, piece: tuple[slice, ...], sources, targets) -> None:

@@ -134,4 +134,4 @@ def evaluate_structured(
     if name in _TAKES_DTYPE:
         more["dtype"] = np.dtype(dtype)
     with np.errstate(all="ignore"):  # infinities and NaN are values
-        return OPERATIONS[name](*operands, **parameters, **more)
+        return np.asarray(OPERATIONS[name](*operands, **parameters, **more))
