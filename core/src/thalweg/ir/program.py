@@ -6,7 +6,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from xdsl.context import Context
+from xdsl.dialect_interfaces.op_asm import OpAsmDialectInterface
+from xdsl.dialect_interfaces.op_asm import OpAsmDialectInterface
 from xdsl.dialects import arith, builtin, func, linalg, math, tensor
+from xdsl.ir import Dialect
+from xdsl.ir import Dialect
 from xdsl.parser import Parser
 from xdsl.utils.exceptions import DiagnosticException, ParseError, VerifyException
 
@@ -20,9 +24,13 @@ def context() -> Context:
     """Return an xDSL context with every dialect of Thalweg's pipeline."""
     from thalweg.ir.dialects.host import FLOW, HAL, STREAM, VM  # only the compiler's later phases need them
 
+    # xDSL's builtin dialect object keeps the resource names of all it ever parsed, and renames equal ones
+    own_builtin = Dialect(
+        "builtin", list(builtin.Builtin.operations), list(builtin.Builtin.attributes), [OpAsmDialectInterface()]
+    )
     ctx = Context()
-    for dialect in (builtin.Builtin, func.Func, arith.Arith, math.Math, linalg.Linalg, tensor.Tensor, TW,
-                    FLOW, STREAM, HAL, VM):  # fmt: skip
+    others = (func.Func, arith.Arith, math.Math, linalg.Linalg, tensor.Tensor, TW, FLOW, STREAM, HAL, VM)
+    for dialect in (own_builtin, *others):
         ctx.load_dialect(dialect)
     return ctx
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+
 from xdsl.dialects import arith, func, linalg, tensor
 from xdsl.ir import Operation, SSAValue
 from xdsl.ir.affine import AffineMap
+from xdsl.printer import Printer
 
 from thalweg.compiler.passes.rewriting import Pass, functions, is_elementwise, replace
 from thalweg.ir.dialects import tw
@@ -48,7 +51,7 @@ def eliminate_common_subexpressions(program: Program) -> None:
 
 def _key(op: Operation) -> object:
     operands = tuple(("empty", v.type) if isinstance(v.owner, tensor.EmptyOp) else id(v) for v in op.operands)
-    body = str(op.regions[0]) if op.regions else ""
+    body = _body_text(op) if op.regions else ""
     return (
         op.name,
         operands,
@@ -56,6 +59,12 @@ def _key(op: Operation) -> object:
         op.results[0].type,
         body,
     )
+
+
+def _body_text(op: Operation) -> str:
+    text = io.StringIO()
+    Printer(stream=text).print_region(op.regions[0])
+    return text.getvalue()
 
 
 def _reshape(op: tw.ReshapeOp) -> bool:
