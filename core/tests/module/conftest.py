@@ -44,7 +44,7 @@ FUNCTION = HostFunction(
 ENTRY = EntryPoint("add", 3, constant_count=1, local_memory=256, binding_access=("r", "r", "w"))
 
 
-def sample_module(large: int = 3 << 18) -> Module:
+def sample_module(large: int = (1 << 18) + 5) -> Module:
     """Return a module with two variants and six constants: one of ``large`` floats, two of them equal."""
     generator = np.random.default_rng(2)
     weight = generator.standard_normal((4, 4)).astype(np.float32)
