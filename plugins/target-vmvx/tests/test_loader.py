@@ -70,6 +70,16 @@ def test_a_function_survives_the_round_trip():
             assert before == after
 
 
+def test_a_splat_takes_one_element():
+    array = np.full((1000, 1000), np.float32(-1.5))
+    type_ = TensorType("f32", array.shape)
+    encoded = encode_function(Function("splat", (), (type_,), (Constant(array),), (0,)))
+    assert len(encoded) < 40
+    decoded = decode_function(encoded, "splat")
+    verify(decoded)
+    np.testing.assert_array_equal(decoded.instructions[0].array, array)
+
+
 def test_encoding_is_compact():
     assert len(encode_function(sample())) < 400
 

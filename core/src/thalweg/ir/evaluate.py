@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from xdsl.dialects import arith, builtin, func, tensor
@@ -97,7 +96,7 @@ def evaluate_results(
 
 
 def constant_array(value: Attribute, resources: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return the elements of ``dense<…>``, a splat (a broadcast view) or ``dense_resource<…>``.
+    """Return the elements of ``dense<…>`` (a splat too) or ``dense_resource<…>``; perhaps read-only.
 
     :raises UnknownName: a resource that is not there.
     """
@@ -108,22 +107,22 @@ def constant_array(value: Attribute, resources: Mapping[str, np.ndarray]) -> np.
         return resources[handle].reshape(shape_of(value.type))
     if isinstance(value, builtin.DenseIntOrFPElementsAttr):
         shape, dtype = shape_of(value.type), numpy_dtype(element_name(value.type))
-        if value.is_splat():
-            return np.broadcast_to(_stored(value.get_values()[0], dtype), shape)
-        return _stored(value.get_values(), dtype).reshape(shape)
+        raw = value.data.data  # little-endian elements; a true i1 is any non-zero byte
+        if dtype == np.bool_:
+            return (np.frombuffer(raw, np.uint8) != 0).reshape(shape)
+        bits = np.frombuffer(raw, f"<u{dtype.itemsize}").astype(f"u{dtype.itemsize}", copy=False)
+        return bits.view(dtype).reshape(shape)
     raise NotSupported("constant", f"a constant of this form cannot be evaluated: {value}")
 
 
-def _stored(values: Any, dtype: np.dtype) -> np.ndarray:
-    """Return numbers as ``dtype``, integers modulo 2**bits (the text may print them signed or unsigned)."""
+def _stored(value: float | int, dtype: np.dtype) -> float | int:
+    """Return a scalar constant as ``dtype`` holds it; integers modulo 2**bits."""
     if dtype == np.bool_:
-        return np.asarray(values).astype(bool)
+        return bool(value)
     if dtype.kind in "iu":
-        mask = (1 << dtype.itemsize * 8) - 1
-        unsigned = np.dtype(f"u{dtype.itemsize}")
-        wrapped = [int(v) & mask for v in values] if isinstance(values, Sequence) else int(values) & mask
-        return np.array(wrapped, unsigned).view(dtype)
-    return np.array(values, np.float64).astype(dtype)
+        bits = np.array(int(value) & (1 << dtype.itemsize * 8) - 1, f"u{dtype.itemsize}")
+        return bits.view(dtype).item()
+    return float(np.float64(value).astype(dtype))
 
 
 def generic_form(op: GenericOp) -> GenericForm:
@@ -206,7 +205,7 @@ def _step(op: Operation, operands: tuple[int, ...]) -> ScalarStep:
     dtype = element_name(op.results[0].type)
     if isinstance(op, arith.ConstantOp):
         value = op.value.value.data
-        return ScalarStep("constant", dtype=dtype, value=_stored(value, numpy_dtype(dtype)).item())
+        return ScalarStep("constant", dtype=dtype, value=_stored(value, numpy_dtype(dtype)))
     if isinstance(op, arith.CmpfOp | arith.CmpiOp):
         return ScalarStep(name, operands, predicate=op.predicate.value.data)
     if SCALARS[name].family is Family.CAST:

@@ -27,7 +27,7 @@ from thalweg_target_vmvx.bytecode import (
 )
 
 MAGIC = b"TWVMVX01"
-CONSTANT, GENERIC, STRUCTURED = 0, 1, 16
+CONSTANT, GENERIC, SPLAT, STRUCTURED = 0, 1, 2, 16
 """Opcodes; a structured op's is ``STRUCTURED`` plus its code."""
 
 MAX_RANK = 16
@@ -203,9 +203,11 @@ def encode_function(function: Function) -> bytes:
 
 def _encode_instruction(out: Writer, instruction: Instruction) -> None:
     if isinstance(instruction, Constant):
-        out.byte(CONSTANT)
-        out.tensor(_type_of(instruction.array))
-        out.array(instruction.array)
+        array = instruction.array
+        splat = _is_splat(array)
+        out.byte(SPLAT if splat else CONSTANT)
+        out.tensor(_type_of(array))
+        out.array(array.flat[:1] if splat else array)
     elif isinstance(instruction, Generic):
         out.byte(GENERIC)
         _encode_generic(out, instruction)
@@ -216,6 +218,11 @@ def _encode_instruction(out: Writer, instruction: Instruction) -> None:
         for name, kind in STRUCTURED_CODES[code][1]:
             getattr(out, kind)(instruction.parameters[name])
         out.tensor(instruction.result)
+
+
+def _is_splat(array: np.ndarray) -> bool:
+    bits = np.array(array, order="C").view(f"u{array.itemsize}")
+    return array.size > 1 and bool((bits == bits.flat[0]).all())
 
 
 def _type_of(array: np.ndarray) -> TensorType:
@@ -273,6 +280,9 @@ def _decode_instruction(reader: Reader) -> Instruction:
     opcode = reader.byte()
     if opcode == CONSTANT:
         return Constant(reader.array(reader.tensor()))
+    if opcode == SPLAT:
+        type_ = reader.tensor()
+        return Constant(np.broadcast_to(reader.array(TensorType(type_.dtype, ())), type_.shape))
     if opcode == GENERIC:
         return _decode_generic(reader)
     if not STRUCTURED <= opcode < STRUCTURED + len(STRUCTURED_CODES):
