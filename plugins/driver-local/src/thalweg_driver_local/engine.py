@@ -14,6 +14,7 @@ from thalweg.hal.driver import PreparedCall
 from thalweg.hal.semaphore import Semaphore, SemaphoreList
 
 LOGGER = logging.getLogger("thalweg.driver.local")
+ABSENT = "the package was built without its native library"
 
 
 class CompiledCommands:
@@ -72,12 +73,15 @@ def create_engine(identifier: str, processor: str, threads: int, background: boo
     :param background: submissions run on a thread of the engine's own, and not on the caller's.
     :raises Unavailable: the native one was asked for, and its library is not there.
     """
-    from thalweg_driver_local.python_engine import PythonEngine  # the two engines import this module
+    from thalweg_driver_local.native import load_library  # the engines import this module
+    from thalweg_driver_local.native_engine import NativeEngine
+    from thalweg_driver_local.python_engine import PythonEngine
 
-    if processor == "auto":
-        LOGGER.warning(
-            "%s: the native library is not there; the plain Python processor takes over", identifier
-        )
-    elif processor == "native":
-        raise Unavailable(f"{identifier}: the native library is not there")
+    library = None if processor == "python" else load_library()
+    if library is not None:
+        return NativeEngine(library, identifier, threads, background)
+    if processor == "native":
+        raise Unavailable(f"{identifier}: {ABSENT}; install the package where there is a C compiler")
+    reason = "as asked for" if processor == "python" else ABSENT
+    LOGGER.warning("%s: the plain Python processor takes over, %s", identifier, reason)
     return PythonEngine(identifier, background)
