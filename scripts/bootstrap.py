@@ -37,8 +37,9 @@ DEVELOPMENT = (
 
 def lacking() -> str:
     """Return one line that says what this machine lacks, or nothing."""
-    if sys.version_info < (3, 11):
-        return f"Thalweg needs Python 3.11 or newer; this is {sys.version.split()[0]} (Debian: apt-get install python3)"
+    if sys.version_info < (3, 11):  # noqa: UP036  (this script runs on any Python that is there)
+        found = sys.version.split()[0]
+        return f"Thalweg needs Python 3.11 or newer; this is {found} (Debian: apt-get install python3)"
     if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
         return "Python's venv module is missing (Debian: apt-get install python3-venv)"
     if shutil.which("cc") is None and shutil.which("gcc") is None:

@@ -1,4 +1,6 @@
-"""Call overhead: the median wall time of ``program.main(x, out=y)`` for one 16-element addition on ``local-sync``."""
+"""Call overhead: the median wall time of ``program.main(x, out=y)`` for one 16-element addition on
+``local-sync``.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The demonstration: two real architectures from ONNX file to answer, on this machine's CPU.
 
-Writes MobileNetV2 and MiniLM as ONNX files, compiles them with a progress bar that names the phases, runs them on
-``local-task`` and shows the result, the time of one inference and what is installed. Weights are seeded random
-numbers: the architectures are the published ones, the answers mean nothing.
+Writes MobileNetV2 and MiniLM as ONNX files, compiles them with a progress bar that names the phases, runs
+them on ``local-task`` and shows the result, the time of one inference and what is installed. Weights are
+seeded random numbers: the architectures are the published ones, the answers mean nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Thalweg beside onnxruntime on the zoo's models: same process, same inputs, interleaved runs, medians and ratios."""
+"""Thalweg beside onnxruntime on the zoo's models: same process, same inputs, interleaved runs, medians and
+ratios.
+"""
 
 from __future__ import annotations
 

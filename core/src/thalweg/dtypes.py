@@ -1,6 +1,7 @@
 """Element types: the names MLIR prints and the NumPy dtypes that hold them in memory.
 
-``i1`` is stored as one byte (0 or 1). Signless integers map to NumPy's signed ones; ``ui8`` and friends are unsigned.
+``i1`` is stored as one byte (0 or 1). Signless integers map to NumPy's signed ones; ``ui8`` and friends are
+unsigned.
 """
 
 from __future__ import annotations
@@ -48,4 +49,6 @@ def dtype_name(dtype: np.dtype | type) -> str:
     try:
         return _NAMES[np.dtype(dtype)]
     except KeyError:
-        raise InvalidArgument(f"no element type for NumPy dtype {dtype}; known: {', '.join(DTYPES)}") from None
+        raise InvalidArgument(
+            f"no element type for NumPy dtype {dtype}; known: {', '.join(DTYPES)}"
+        ) from None

@@ -15,9 +15,9 @@ import numpy as np
 class Packing:
     """Reshape to ``view``, zero-pad each dimension's end to ``padded``, reshape to ``split``, then transpose.
 
-    All four are static extents; ``prod(view)`` is the operand's element count and ``prod(split) == prod(padded)``.
-    Example, an OIHW weight [64, 3, 7, 7] in panels of 8 output channels: ``view=(64, 3, 7, 7)``,
-    ``padded=(64, 3, 7, 7)``, ``split=(8, 8, 3, 7, 7)``, ``permutation=(0, 3, 4, 2, 1)``.
+    All four are static extents; ``prod(view)`` is the operand's element count and ``prod(split) ==
+    prod(padded)``. Example, an OIHW weight [64, 3, 7, 7] in panels of 8 output channels: ``view=(64, 3, 7,
+    7)``, ``padded=(64, 3, 7, 7)``, ``split=(8, 8, 3, 7, 7)``, ``permutation=(0, 3, 4, 2, 1)``.
     """
 
     view: tuple[int, ...]

@@ -2,12 +2,12 @@
 
 A backend is asked three things, all pure functions of their arguments:
 
-1. ``plan(dispatch, config)``, before memory is planned: operand packings, kernels, workgroup counts, local memory;
-2. ``translate(kernel, config)``, one kernel at a time, perhaps in another process;
-3. ``link(translated, config)``: one executable of a named format.
+1. ``plan(dispatch, config)``, before memory is planned: operand packings, kernels, workgroup counts, local
+memory; 2. ``translate(kernel, config)``, one kernel at a time, perhaps in another process; 3.
+``link(translated, config)``: one executable of a named format.
 
-Everything that crosses a process border (``KernelSource``, ``TargetConfiguration``, ``TranslatedKernel``) is text,
-numbers and bytes.
+Everything that crosses a process border (``KernelSource``, ``TargetConfiguration``, ``TranslatedKernel``) is
+text, numbers and bytes.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TargetConfiguration:
-    """A backend's resolved configuration: everything that shapes its code, and nothing of the machine it runs on.
+    """A backend's resolved configuration: everything that shapes its code, and nothing of the machine it runs
+    on.
 
-    ``predicate`` is stored with the variant: ``{"device_kind": "local", "executable_format": "thalweg-elf-x86_64-1",
-    "features": ["avx2", "fma"]}``; a device that lacks one of them does not load the variant.
-    ``settings`` holds the backend's own values (triple, cpu, features, opt level), as JSON.
+    ``predicate`` is stored with the variant: ``{"device_kind": "local", "executable_format":
+    "thalweg-elf-x86_64-1", "features": ["avx2", "fma"]}``; a device that lacks one of them does not load the
+    variant. ``settings`` holds the backend's own values (triple, cpu, features, opt level), as JSON.
     ``decompose`` names the structured ops that core must decompose before dispatches are formed.
     """
 
@@ -67,9 +68,11 @@ class DispatchPlan:
 
 @dataclass(frozen=True)
 class KernelSource:
-    """What ``translate`` gets. ``text`` is the MLIR of one ``func.func`` on tensors: the dispatch *before* packing.
+    """What ``translate`` gets. ``text`` is the MLIR of one ``func.func`` on tensors: the dispatch *before*
+    packing.
 
-    ``packed`` maps operand index → packed shape, for operands that arrive in the packing that ``plan`` asked for.
+    ``packed`` maps operand index → packed shape, for operands that arrive in the packing that ``plan`` asked
+    for.
     """
 
     name: str
@@ -80,7 +83,9 @@ class KernelSource:
 
 @dataclass(frozen=True)
 class TranslatedKernel:
-    """One translated kernel: ``payload`` for ``link``; ``dumps`` (suffix → bytes, as ``.ll``, ``.s``) for people."""
+    """One translated kernel: ``payload`` for ``link``; ``dumps`` (suffix → bytes, as ``.ll``, ``.s``) for
+    people.
+    """
 
     entry: EntryPoint
     payload: bytes

@@ -52,7 +52,8 @@ def compile_model(
 ) -> CompileResult:
     """Compile a model.
 
-    :param source: a path, a model object that an input plugin accepts, MLIR text's path (``.mlir``), or a ``Program``.
+    :param source: a path, a model object that an input plugin accepts, MLIR text's path (``.mlir``), or a
+        ``Program``.
     :param target_backends: names; the preferred installed one when empty.
     :param options: plugin name → fields of its options dataclass.
     :param compile_to: one of ``PHASES``.

@@ -1,7 +1,7 @@
 """The transient arena: buffers with lifetimes share one allocation.
 
-Greedy by size (Pisarchyk and Lee, "Efficient memory management for deep neural net inference", 2020): the largest
-buffer first, each at the lowest offset where no buffer that lives at the same time stands.
+Greedy by size (Pisarchyk and Lee, "Efficient memory management for deep neural net inference", 2020): the
+largest buffer first, each at the lowest offset where no buffer that lives at the same time stands.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ class Importer(ABC):
 
     @abstractmethod
     def accepts(self, source: Any) -> bool:
-        """Return whether ``source`` (a path or an object in memory, such as ``onnx.ModelProto``) is of this format.
+        """Return whether ``source`` (a path or an object in memory, such as ``onnx.ModelProto``) is of this
+        format.
 
         Looks at the type, suffix and first bytes only.
         """
@@ -26,6 +27,7 @@ class Importer(ABC):
 
         :returns: a program whose functions work on tensors, constants held as resources.
         :raises InvalidArgument: not a valid model; says what is wrong with the file.
-        :raises CompileError: ops that are not supported: all of them, each with node name, op, domain, opset and what
+        :raises CompileError: ops that are not supported: all of them, each with node name, op, domain, opset
+            and what
             would help.
         """

@@ -1,4 +1,6 @@
-"""Planning: the target backend is asked about every kernel before memory is laid out, and constants are packed."""
+"""Planning: the target backend is asked about every kernel before memory is laid out, and constants are
+packed.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ from thalweg.ir.program import Program
 
 @dataclass
 class PlannedProgram:
-    """A program in phase ``flow`` whose dispatches are planned; ``plans`` by kernel name, in program order."""
+    """A program in phase ``flow`` whose dispatches are planned; ``plans`` by kernel name, in order."""
 
     program: Program
     plans: dict[str, DispatchPlan] = field(default_factory=dict)

@@ -1,4 +1,6 @@
-"""Translate the kernel of a reproducer file again, in this process: ``python -m thalweg.compiler.reproduce FILE``."""
+"""Translate the kernel of a reproducer file again, in this process: ``python -m thalweg.compiler.reproduce
+FILE``.
+"""
 
 from __future__ import annotations
 

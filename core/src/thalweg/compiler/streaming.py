@@ -1,8 +1,8 @@
 """From ``flow`` to ``stream``: tensors become byte ranges of slots, dispatches become commands with barriers.
 
-Dispatches keep their order. An *epoch* is a run of dispatches that do not depend on each other; a barrier stands
-between epochs. A transient lives from the epoch that writes it to the last that reads it, so that buffers that share
-bytes are never live in one epoch.
+Dispatches keep their order. An *epoch* is a run of dispatches that do not depend on each other; a barrier
+stands between epochs. A transient lives from the epoch that writes it to the last that reads it, so that
+buffers that share bytes are never live in one epoch.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ class _Scheduler:
 
 
 def lower_to_stream(program: Program) -> MemoryReport:
-    """Lower every public function in place; kernel functions stay as they are. Returns the memory report (summed)."""
+    """Lower every public function in place; kernel functions stay as they are. Returns the memory report
+    (summed).
+    """
     reports = [
         _lower_function(function, program)
         for function in program.functions()
@@ -146,9 +148,10 @@ def _rewrite(
             body.add_op(host.StreamBarrierOp.build())
             epoch = scheduler.epochs[op]
         values = [*op.arguments, *op.results]
+        access = ["r"] * len(op.arguments) + ["w"] * len(op.results)
         body.add_op(
             _command(
-                scheduler, host.StreamDispatchOp, values, slots, ["r"] * len(op.arguments) + ["w"] * len(op.results),
+                scheduler, host.StreamDispatchOp, values, slots, access,
                 callee=builtin.StringAttr(op.callee.root_reference.data), workgroup_count=op.workgroup_count,
             )
         )  # fmt: skip

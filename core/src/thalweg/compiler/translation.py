@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,9 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class TranslationJob:
-    """What a worker needs to make the same backend again; ``options`` are the fields of its options dataclass."""
+    """What a worker needs to make the same backend again; ``options`` are the fields of its options
+    dataclass.
+    """
 
     backend: str
     options: Mapping[str, Any]
@@ -53,7 +56,8 @@ def translate_isolated(
 ) -> list[TranslatedKernel]:
     """Translate in worker subprocesses, as many as this process may use cores.
 
-    :raises CompileError: a kernel cannot be translated, or the code generator died on it; a reproducer file is left.
+    :raises CompileError: a kernel cannot be translated, or the code generator died on it; a reproducer file
+        is left.
     """
     pending: queue.SimpleQueue[int] = queue.SimpleQueue()
     order = sorted(range(len(sources)), key=lambda i: -len(sources[i].text))
@@ -79,8 +83,7 @@ def translate_isolated(
                     results[index] = result
                     progress(len(results), len(sources))
 
-    count = max(1, min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-                       len(sources)))  # fmt: skip
+    count = max(1, min(usable_cores(), len(sources)))
     threads = [threading.Thread(target=serve, name=f"translate-{i}") for i in range(count)]
     for thread in threads:
         thread.start()
@@ -91,13 +94,21 @@ def translate_isolated(
     return [results[i] for i in range(len(sources))]
 
 
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class _Worker:
     """One subprocess, as a context manager."""
 
     def __init__(self, job: TranslationJob):
         self._job = job
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (closed in __exit__)
-        code = f"import sys; sys.path[:] = {sys.path!r}; from thalweg.compiler.translation_worker import main; main()"
+        start = "from thalweg.compiler.translation_worker import main; main()"
+        code = f"import sys; sys.path[:] = {sys.path!r}; {start}"
         self._process = subprocess.Popen(
             [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr
         )
@@ -112,10 +123,8 @@ class _Worker:
 
     def __exit__(self, *exception: object) -> None:
         assert self._process.stdin is not None and self._process.stdout is not None
-        try:
+        with suppress(BrokenPipeError):  # it died; translate() has said so
             self._process.stdin.close()
-        except BrokenPipeError:
-            pass  # it died; translate() has said so
         self._process.wait()
         self._process.stdout.close()
         self._stderr.close()
@@ -159,7 +168,7 @@ class _Worker:
 
 
 def write_reproducer(job: TranslationJob, source: KernelSource) -> Path:
-    """Write a file from which ``thalweg.compiler.reproduce`` translates the kernel again; returns its path."""
+    """Write a file that ``thalweg.compiler.reproduce`` translates again; returns its path."""
     message = {
         "backend": job.backend,
         "options": dict(job.options),

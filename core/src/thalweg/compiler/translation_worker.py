@@ -1,8 +1,8 @@
 """The process that translates kernels for an *isolated* target backend.
 
-It speaks frames on its standard input and output: eight bytes of length (little-endian), then that much JSON; bytes
-are base64. The first frame says which backend to make; each further frame is one kernel. A crash of the code
-generator ends this process only.
+It speaks frames on its standard input and output: eight bytes of length (little-endian), then that much JSON;
+bytes are base64. The first frame says which backend to make; each further frame is one kernel. A crash of the
+code generator ends this process only.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The IR: MLIR through xDSL, behind one facade.
 
-Plugins use what this module exports and MLIR text; xDSL itself may change under it. Never imported by ``hal``,
-``module``, ``plugin`` or ``runtime``.
+Plugins use what this module exports and MLIR text; xDSL itself may change under it. Never imported by
+``hal``, ``module``, ``plugin`` or ``runtime``.
 """
 
 from thalweg.ir.builder import FunctionBuilder, ScalarBuilder

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from xdsl.dialects import arith, builtin, func, linalg, math, tensor
+from xdsl.dialects import arith, builtin, func, math, tensor
 from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.ir.affine import AffineConstantExpr, AffineDimExpr, AffineMap
 
 from thalweg.dtypes import dtype_name
 from thalweg.errors import InvalidArgument
-from thalweg.ir.dialects import tw
+from thalweg.ir.dialects import linalg, tw
 from thalweg.ir.program import Program
 from thalweg.ir.types import element_name, element_type, shape_of, tensor_type
 
@@ -65,7 +65,8 @@ SCALAR_OPERATIONS = (
 class ScalarBuilder:
     """Writes the scalar body of a ``linalg.generic``.
 
-    Every arith or math op is a method named as in MLIR (``s.addf(x, y)``, ``s.exp(x)``, ``s.sitofp(x, "f32")``).
+    Every arith or math op is a method named as in MLIR (``s.addf(x, y)``, ``s.exp(x)``, ``s.sitofp(x,
+    "f32")``).
     """
 
     def __init__(self, block: Block):
@@ -149,7 +150,7 @@ class FunctionBuilder:
         self.block.add_op(op)
         return op.results[0]
 
-    # -- constants ------------------------------------------------------------------------------------------------
+    # -- constants -------------------------------------------------------------------------------------------
 
     def constant(self, array: np.ndarray, name: str | None = None) -> SSAValue:
         """A constant tensor. ``name`` is the resource's (made unique); small arrays are held in the text."""
@@ -165,7 +166,7 @@ class FunctionBuilder:
         type_ = tensor_type(array.shape, dtype)
         return self.add(arith.ConstantOp(builtin.DenseResourceAttr.from_params(handle, type_)))
 
-    # -- linalg.generic -------------------------------------------------------------------------------------------
+    # -- linalg.generic --------------------------------------------------------------------------------------
 
     def elementwise(
         self, operands: Sequence[SSAValue], body: ScalarFunction, dtype: str | None = None
@@ -212,7 +213,8 @@ class FunctionBuilder:
         dtype: str | None = None,
         keepdims: bool = False,
     ) -> SSAValue:
-        """Reduce over ``axes``: ``body(s, one scalar per operand…, accumulator)`` returns the new accumulator.
+        """Reduce over ``axes``: ``body(s, one scalar per operand…, accumulator)`` returns the new
+        accumulator.
 
         All operands have one shape. ``body`` must be associative and commutative in the accumulator.
         """
@@ -251,7 +253,7 @@ class FunctionBuilder:
             )
         )  # fmt: skip
 
-    # -- structured ops -------------------------------------------------------------------------------------------
+    # -- structured ops --------------------------------------------------------------------------------------
 
     def reshape(self, x: SSAValue, shape: Sequence[int]) -> SSAValue:
         """Row-major reshape to static ``shape``."""
@@ -269,14 +271,15 @@ class FunctionBuilder:
     ) -> SSAValue:
         """Append a ``tw`` op with result ``shape``; properties are ints, floats, strings or sequences of int.
 
-        A float property named ``value`` or ``epsilon`` is stored as f64. Variadic operands are a nested sequence.
+        A float property named ``value`` or ``epsilon`` is stored as f64. Variadic operands are a nested
+        sequence.
         """
         first = operands[0][0] if isinstance(operands[0], (list, tuple)) else operands[0]
         result = tensor_type(shape, dtype or element_name(first.type))
         attributes = {name: _attribute(value) for name, value in properties.items()}
         return self.add(op.create_from(operands, result, attributes))
 
-    # -- end ------------------------------------------------------------------------------------------------------
+    # -- end -------------------------------------------------------------------------------------------------
 
     def finish(self, outputs: Sequence[tuple[str, SSAValue]]) -> func.FuncOp:
         """End the function: returns (name, value) pairs, and gives back the ``func.func``."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from xdsl.dialects import arith, func, linalg, tensor
+from xdsl.dialects import arith, func, tensor
 from xdsl.ir import Operation, SSAValue
 
+from thalweg.ir.dialects import linalg
 from thalweg.ir.dialects.tw import StructuredOp
 from thalweg.ir.program import parse_module
 

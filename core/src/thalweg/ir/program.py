@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from xdsl.context import Context
 from xdsl.dialect_interfaces.op_asm import OpAsmDialectInterface
-from xdsl.dialect_interfaces.op_asm import OpAsmDialectInterface
-from xdsl.dialects import arith, builtin, func, linalg, math, tensor
-from xdsl.ir import Dialect
+from xdsl.dialects import arith, builtin, func, math, tensor
 from xdsl.ir import Dialect
 from xdsl.parser import Parser
 from xdsl.utils.exceptions import DiagnosticException, ParseError, VerifyException
 
 from thalweg.dtypes import numpy_dtype
 from thalweg.errors import InvalidArgument
+from thalweg.ir.dialects import linalg
 from thalweg.ir.dialects.tw import TW
 from thalweg.ir.types import element_name
 
@@ -26,7 +25,10 @@ def context() -> Context:
 
     # xDSL's builtin dialect object keeps the resource names of all it ever parsed, and renames equal ones
     own_builtin = Dialect(
-        "builtin", list(builtin.Builtin.operations), list(builtin.Builtin.attributes), [OpAsmDialectInterface()]
+        "builtin",
+        list(builtin.Builtin.operations),
+        list(builtin.Builtin.attributes),
+        [OpAsmDialectInterface()],
     )
     ctx = Context()
     others = (func.Func, arith.Arith, math.Math, linalg.Linalg, tensor.Tensor, TW, FLOW, STREAM, HAL, VM)
@@ -36,7 +38,9 @@ def context() -> Context:
 
 
 class _Parser(Parser):
-    """xDSL's parser; in dense literals it takes ``0xFF800000`` as a float's bits, which xDSL prints but misreads."""
+    """xDSL's parser; in dense literals it takes ``0xFF800000`` as a float's bits, which xDSL prints but
+    misreads.
+    """
 
     class _TensorLiteralElement(Parser._TensorLiteralElement):
         def to_type(self, parser, type):
@@ -61,7 +65,9 @@ def parse_module(text: str, name: str = "<text>") -> builtin.ModuleOp:
 
 @dataclass
 class Program:
-    """``resources``: name → array; ``arith.constant dense_resource<name>`` refers to it. Arrays are not copied."""
+    """``resources``: name → array; ``arith.constant dense_resource<name>`` refers to it. Arrays are not
+    copied.
+    """
 
     module: builtin.ModuleOp
     resources: dict[str, np.ndarray] = field(default_factory=dict)

@@ -1,4 +1,6 @@
-"""A compiled module in memory: signatures, variants, executables and constants, as ``thalweg.module.file`` stores them."""
+"""A compiled module in memory: signatures, variants, executables and constants, as ``thalweg.module.file``
+stores them.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,9 @@ class ExecutableRecord:
 class Variant:
     """One whole-program variant: for the devices that meet ``predicate``, in its own layouts and schedule.
 
-    ``constants[i]`` is the key, in ``Module.constants``, of the constant that slots of kind CONSTANT call ``i``.
-    ``statistics`` (JSON, deterministic): ``transient_bytes``, ``intermediate_bytes``, ``dispatches``, ``constant_bytes``.
+    ``constants[i]`` is the key, in ``Module.constants``, of the constant that slots of kind CONSTANT call
+    ``i``. ``statistics`` (JSON, deterministic): ``transient_bytes``, ``intermediate_bytes``, ``dispatches``,
+    ``constant_bytes``.
     """
 
     name: str

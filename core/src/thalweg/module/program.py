@@ -1,8 +1,8 @@
 """The host program: what a compiled function does, as data.
 
-A function of static shapes is a list of commands over *slots*. A slot is memory that is placed when the function is
-loaded (constants) or called (inputs, outputs, the transient arena); a command names bytes as (slot, offset, length).
-Commands between two barriers are independent of each other and may run concurrently.
+A function of static shapes is a list of commands over *slots*. A slot is memory that is placed when the
+function is loaded (constants) or called (inputs, outputs, the transient arena); a command names bytes as
+(slot, offset, length). Commands between two barriers are independent of each other and may run concurrently.
 
 The stored encoding is JSON with bounds, checked in full before use (``thalweg.module.encoding``).
 """
@@ -24,7 +24,9 @@ class SlotKind(Enum):
 
 @dataclass(frozen=True)
 class Slot:
-    """``index`` is the constant's, input's or output's number; 0 for the transient arena. ``size`` is in bytes."""
+    """``index`` is the constant's, input's or output's number; 0 for the transient arena. ``size`` is in
+    bytes.
+    """
 
     kind: SlotKind
     index: int
@@ -107,7 +109,8 @@ class HostFunction:
 class EntryPoint:
     """One kernel of an executable and its interface.
 
-    ``local_memory`` is in bytes per workgroup; ``binding_access`` has one of ``r``, ``w``, ``rw`` per binding.
+    ``local_memory`` is in bytes per workgroup; ``binding_access`` has one of ``r``, ``w``, ``rw`` per
+    binding.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """What a plugin says about itself: one frozen spec for each kind of plugin.
 
-A spec is cheap to make: it touches no device, imports no vendor library and does not import the code that does the
-work (the ``create`` function imports that when called).
+A spec is cheap to make: it touches no device, imports no vendor library and does not import the code that
+does the work (the ``create`` function imports that when called).
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class NoOptions:
 class PluginSpec:
     """What all kinds share.
 
-    ``options`` is a frozen dataclass; its fields (with ``metadata={"help": …, "flag": "--target-cpu"}``) become
-    command-line options and rows of the reference page.
+    ``options`` is a frozen dataclass; its fields (with ``metadata={"help": …, "flag": "--target-cpu"}``)
+    become command-line options and rows of the reference page.
     """
 
     name: str
@@ -69,7 +69,8 @@ class InputSpec(PluginSpec):
 class TargetBackendSpec(PluginSpec):
     """A code generator. ``create(options)`` returns a ``TargetBackend``.
 
-    ``isolated``: ``translate`` runs in worker subprocesses, so that a crash of the code generator costs one message.
+    ``isolated``: ``translate`` runs in worker subprocesses, so that a crash of the code generator costs one
+    message.
     """
 
     create: Callable[[Any], TargetBackend]

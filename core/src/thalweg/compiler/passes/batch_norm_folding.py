@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from xdsl.dialects import arith, linalg
+from xdsl.dialects import arith
 from xdsl.ir import Operation, SSAValue
 from xdsl.ir.affine import AffineDimExpr
 
@@ -19,7 +19,7 @@ from thalweg.compiler.passes.rewriting import (
     replace,
 )
 from thalweg.ir.builder import FunctionBuilder
-from thalweg.ir.dialects import tw
+from thalweg.ir.dialects import linalg, tw
 from thalweg.ir.program import Program
 from thalweg.ir.types import element_name, shape_of
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 
-from xdsl.dialects import arith, func, linalg, tensor
+from xdsl.dialects import arith, func, tensor
 from xdsl.ir import Operation, SSAValue
 from xdsl.ir.affine import AffineMap
 from xdsl.printer import Printer
 
 from thalweg.compiler.passes.rewriting import Pass, functions, is_elementwise, replace
-from thalweg.ir.dialects import tw
+from thalweg.ir.dialects import linalg, tw
 from thalweg.ir.program import Program
 from thalweg.ir.types import shape_of
 
@@ -81,7 +81,7 @@ def _reshape(op: tw.ReshapeOp) -> bool:
 
 
 def _generic(op: linalg.GenericOp) -> bool:
-    """An elementwise generic that only copies: identity → its operand; a transpose of unit dims → a reshape."""
+    """A generic that only copies: the identity → its operand; a transpose of unit dims → a reshape."""
     if not is_elementwise(op) or len(op.inputs) != 1:
         return False
     block = op.body.block

@@ -5,12 +5,12 @@ from __future__ import annotations
 from math import prod
 
 import numpy as np
-from xdsl.dialects import linalg, tensor
+from xdsl.dialects import tensor
 from xdsl.ir import Operation
 
 from thalweg.compiler.passes.rewriting import Pass, constant_array, functions, make_constant, replace
 from thalweg.dtypes import numpy_dtype
-from thalweg.ir.dialects import tw
+from thalweg.ir.dialects import linalg, tw
 from thalweg.ir.evaluate import evaluate_op
 from thalweg.ir.program import Program
 from thalweg.ir.types import element_name, shape_of
@@ -20,7 +20,7 @@ GROWTH_LIMIT = 1 << 16
 
 
 def fold_constants(program: Program) -> None:
-    """Evaluate, in order, every op whose operands are constants; results larger than their operands stay ops."""
+    """Evaluate, in order, every op whose operands are constants; what would grow stays an op."""
     for function in functions(program):
         for op in list(function.body.block.ops):
             if not isinstance(op, tw.StructuredOp | linalg.GenericOp):

@@ -1,4 +1,6 @@
-"""Generic decompositions: ``tw`` ops that a target does not take are rewritten to ops that every target takes."""
+"""Generic decompositions: ``tw`` ops that a target does not take are rewritten to ops that every target
+takes.
+"""
 
 from __future__ import annotations
 

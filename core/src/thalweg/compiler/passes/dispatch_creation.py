@@ -1,17 +1,17 @@
 """Dispatch creation: structured ops are grouped into kernels and outlined, equal kernels once.
 
-A group is a root (a ``tw`` op or a reducing generic) with the elementwise generic that alone uses its result, or one
-elementwise generic. Reshapes stay outside: they cost nothing.
+A group is a root (a ``tw`` op or a reducing generic) with the elementwise generic that alone uses its result,
+or one elementwise generic. Reshapes stay outside: they cost nothing.
 """
 
 from __future__ import annotations
 
-from xdsl.dialects import arith, builtin, func, linalg, tensor
+from xdsl.dialects import arith, builtin, func, tensor
 from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.ir.affine import AffineMap
 
 from thalweg.compiler.passes.rewriting import Pass, functions, is_elementwise, is_splat, only_user
-from thalweg.ir.dialects import tw
+from thalweg.ir.dialects import linalg, tw
 from thalweg.ir.dialects.host import DispatchOp
 from thalweg.ir.program import Program
 from thalweg.ir.types import shape_of

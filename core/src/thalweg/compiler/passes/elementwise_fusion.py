@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from math import prod
 
-from xdsl.dialects import builtin, linalg
+from xdsl.dialects import builtin
 from xdsl.ir import Block, Region, SSAValue
 from xdsl.ir.affine import AffineMap
 
 from thalweg.compiler.passes.canonicalize import eliminate_dead_code
 from thalweg.compiler.passes.rewriting import Pass, functions, is_elementwise, only_user, replace, uses_index
+from thalweg.ir.dialects import linalg
 from thalweg.ir.program import Program
 from thalweg.ir.types import shape_of
 
@@ -17,8 +18,8 @@ from thalweg.ir.types import shape_of
 def fuse_elementwise(program: Program) -> None:
     """Fuse each elementwise generic into the generic that is its only user.
 
-    Nothing is computed more often than before: a producer that the consumer would broadcast is left alone, unless it
-    only copies.
+    Nothing is computed more often than before: a producer that the consumer would broadcast is left alone,
+    unless it only copies.
     """
     for function in functions(program):
         for op in list(function.body.block.ops):
@@ -59,7 +60,7 @@ def _iteration_shape(op: linalg.GenericOp) -> tuple[int, ...]:
 
 
 def _fuse(producer: linalg.GenericOp, consumer: linalg.GenericOp) -> linalg.GenericOp:
-    """Replace both by one generic: the consumer, with the producer's body inlined where its result was read."""
+    """Replace both by one generic: the consumer, with the producer's body where its result was read."""
     operands: list[SSAValue] = []
     maps: list[AffineMap] = []
     block = Block()

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from xdsl.dialects import arith, builtin, func, linalg, tensor
+from xdsl.dialects import arith, builtin, func, tensor
 from xdsl.ir import Block, Operation, SSAValue
 
 from thalweg.dtypes import dtype_name, numpy_dtype
 from thalweg.ir.builder import INLINE_CONSTANT_LIMIT, dense_attribute, splat_attribute, unique_resource_name
+from thalweg.ir.dialects import linalg
 from thalweg.ir.program import Program
 from thalweg.ir.types import element_name, shape_of, tensor_type
 
@@ -25,7 +26,8 @@ class Pass:
 
 
 def constant_array(value: SSAValue, program: Program) -> np.ndarray | None:
-    """Return the array of a constant tensor value, or ``None`` if it is not one (or its resource is not here).
+    """Return the array of a constant tensor value, or ``None`` if it is not one (or its resource is not
+    here).
 
     A splat comes back as a read-only broadcast of one element.
     """

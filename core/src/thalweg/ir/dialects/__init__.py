@@ -1,1 +1,1 @@
-"""Thalweg's own dialects: ``tw`` (structured ops that linalg lacks), ``flow``, ``stream``, ``hal``, ``vm``."""
+"""Thalweg's own dialects: ``tw`` (what linalg lacks), ``flow``, ``stream``, ``hal``, ``vm``."""

@@ -1,7 +1,8 @@
-"""The dialects of the later phases: ``flow`` (dispatches), ``stream`` (memory and time), ``hal`` and ``vm`` (the host program).
+"""The dialects of the later phases: ``flow`` (dispatches), ``stream`` (memory and time), ``hal`` and ``vm``
+(the host program).
 
-``flow`` works on tensor values. From ``stream`` on a function has no tensors: it declares *slots* (constants, the
-transient arena, inputs, outputs) and runs commands on byte ranges of them.
+``flow`` works on tensor values. From ``stream`` on a function has no tensors: it declares *slots* (constants,
+the transient arena, inputs, outputs) and runs commands on byte ranges of them.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ class SlotType(ParametrizedAttribute, TypeAttribute):
 
 
 class SlotOpBase(IRDLOperation):
-    """Declares a slot: ``kind`` constant, transient, input or output; ``index`` among its kind; ``size`` in bytes."""
+    """Declares a slot: ``kind`` constant, transient, input or output; ``index`` among its kind; ``size`` in
+    bytes.
+    """
 
     kind = prop_def(StringAttr)
     index = prop_def(IntegerAttr)
@@ -83,8 +86,8 @@ class SlotOpBase(IRDLOperation):
 class CommandOpBase(IRDLOperation):
     """A command on byte ranges: operand ``i`` is ``lengths[i]`` bytes at ``offsets[i]`` of its slot.
 
-    ``access[i]`` is ``r``, ``w`` or ``rw``. ``callee`` is a kernel's name; in ``hal`` and ``vm`` it is also numbered
-    (``entry`` = [executable, function]).
+    ``access[i]`` is ``r``, ``w`` or ``rw``. ``callee`` is a kernel's name; in ``hal`` and ``vm`` it is also
+    numbered (``entry`` = [executable, function]).
     """
 
     slots = var_operand_def(SlotType)

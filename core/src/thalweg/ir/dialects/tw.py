@@ -1,7 +1,8 @@
 """The ``tw`` dialect: structured tensor ops that linalg lacks.
 
 All are pure, on ranked static tensors. Elementwise maps, broadcasts, transposes and plain reductions are
-``linalg.generic``. What each op means is defined by the NumPy function of the same name in ``thalweg.semantics``.
+``linalg.generic``. What each op means is defined by the NumPy function of the same name in
+``thalweg.semantics``.
 """
 
 from __future__ import annotations
@@ -76,7 +77,9 @@ _ASSEMBLY = "attr-dict `:` functional-type(operands, results)"
 
 @irdl_op_definition
 class MatmulOp(StructuredOp):
-    """Batched matrix product: ``a`` [..., m, k] × ``b`` [..., k, n] → [..., m, n]; leading dimensions broadcast."""
+    """Batched matrix product: ``a`` [..., m, k] × ``b`` [..., k, n] → [..., m, n]; leading dimensions
+    broadcast.
+    """
 
     name = "tw.matmul"
     a = operand_def(ANY_TENSOR)
@@ -118,8 +121,9 @@ class ConvOp(StructuredOp):
 
 @irdl_op_definition
 class ReduceWindowOp(StructuredOp):
-    """Reduce a sliding window over every dimension of ``x``: ``kind`` is ``max`` (padded with the least value) or
-    ``sum`` (padded with 0). One entry per dimension in each array."""
+    """Reduce a sliding window over every dimension of ``x``: ``kind`` is ``max`` (padded with the least
+    value) or ``sum`` (padded with 0). One entry per dimension in each array.
+    """
 
     name = "tw.reduce_window"
     x = operand_def(ANY_TENSOR)

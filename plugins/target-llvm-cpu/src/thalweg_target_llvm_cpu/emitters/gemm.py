@@ -9,6 +9,7 @@ from typing import Any
 from thalweg.codegen.packing import Packing
 from thalweg.codegen.target import DispatchPlan, KernelPlan
 from thalweg.ir import Dispatch
+
 from thalweg_target_llvm_cpu.builder import ELEMENT_BYTES, LLVM_TYPES, Int, KernelBuilder, Value, vector_type
 from thalweg_target_llvm_cpu.emitters.epilogue import Epilogue
 from thalweg_target_llvm_cpu.emitters.gemm_panels import PanelWriter
@@ -80,7 +81,9 @@ def emit(b: KernelBuilder, dispatch: Dispatch, plan: KernelPlan, settings: Mappi
 
 @dataclass(frozen=True)
 class _Rows:
-    """The rows' side for one row block: element (row i, depth k) is at ``base + i * row_stride + k * depth_stride``."""
+    """The rows' side for one row block: element (row i, depth k) is at ``base + i * row_stride + k *
+    depth_stride``.
+    """
 
     base: Value
     row_stride: int

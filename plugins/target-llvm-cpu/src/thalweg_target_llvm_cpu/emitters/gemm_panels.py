@@ -10,7 +10,8 @@ from thalweg_target_llvm_cpu.emitters.gemm_tiling import Tiling
 class PanelWriter:
     """Writes panels of one kernel.
 
-    :param source: the address of the image (of one group, one batch element) or of the matrix [depth, columns].
+    :param source: the address of the image (of one group, one batch element) or of the matrix [depth,
+        columns].
     :param panel: where panels go; row ``k`` of a panel starts ``k * panel_width`` elements in.
     """
 
@@ -25,7 +26,9 @@ class PanelWriter:
         self.align = ELEMENT_BYTES[problem.element]
 
     def write(self, column: Int, vectors: int, masked: bool) -> None:
-        """Write the panel of columns from ``column`` on, ``vectors`` wide; ``masked``: the last vector is partial."""
+        """Write the panel of columns from ``column`` on, ``vectors`` wide; ``masked``: the last vector is
+        partial.
+        """
         window = self.problem.window
         if window is None or window.pointwise:
             self._rows(column, vectors, masked)
@@ -53,10 +56,10 @@ class PanelWriter:
                 else:
                     self._store(b.load(address, self.type, self.align), k, j)
 
-    # -- windows --------------------------------------------------------------------------------------------------
+    # -- windows ---------------------------------------------------------------------------------------------
 
     def _windows(self, window: Window, column: Int, vectors: int) -> None:
-        """Gather a convolution's windows: for each tap and vector a mask and an address, then all channels."""
+        """Gather a convolution's windows: per tap and vector a mask and an address, then all channels."""
         b = self.b
         corners = [self._corner(window, column, j) for j in range(vectors)]
         with b.loop(0, window.kernel[0]) as kh, b.loop(0, window.kernel[1]) as kw:
@@ -82,7 +85,9 @@ class PanelWriter:
         return self.b.icmp("ult", lanes, self._splat(limit))
 
     def _corner(self, window: Window, column: Int, vector: int) -> tuple[Value, Value, Value]:
-        """Return the image row and column of tap (0, 0) for each lane, and which lanes are columns of the result."""
+        """Return the image row and column of tap (0, 0) for each lane, and which lanes are columns of the
+        result.
+        """
         b, lanes = self.b, self.tiling.lanes
         first = b.cast("trunc", b.integer(b.add(column, vector * lanes)), "i32")
         number = b.binary("add", b.broadcast(first, lanes), b.iota(lanes, "i32"))

@@ -1,8 +1,9 @@
 """Matrix products and convolutions as one problem: ``batch`` products of [rows, depth] × [depth, columns].
 
-Columns are what vectors run along. A product with constant ``b`` [k, n] packs the columns' side at compile time and
-reads activations row by row; a convolution packs its weights as the rows' side at compile time and gathers windows of
-the image into panels at run time (an implicit GEMM); a product of two activations gathers ``b`` into panels.
+Columns are what vectors run along. A product with constant ``b`` [k, n] packs the columns' side at compile
+time and reads activations row by row; a convolution packs its weights as the rows' side at compile time and
+gathers windows of the image into panels at run time (an implicit GEMM); a product of two activations gathers
+``b`` into panels.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from thalweg_target_llvm_cpu.emitters.work import analyse
-
 from thalweg.ir import Dispatch, element_name, shape_of
 from thalweg.ir.dialects import tw
 from thalweg.ir.dialects.host import ints
+
+from thalweg_target_llvm_cpu.emitters.work import analyse
 
 
 @dataclass(frozen=True)
@@ -34,15 +35,21 @@ class Window:
     @property
     def pointwise(self) -> bool:
         """Whether a panel is plain rows of the image: 1×1, stride 1, no padding."""
-        return self.kernel == (1, 1) and self.strides == (1, 1) and self.pads_low == (0, 0) and self.width == self.out_width
+        return (
+            self.kernel == (1, 1)
+            and self.strides == (1, 1)
+            and self.pads_low == (0, 0)
+            and self.width == self.out_width
+        )
 
 
 @dataclass(frozen=True)
 class Problem:
-    """``batch`` counts matrices of the result; ``groups`` the weights that a convolution's batch cycles through.
+    """``batch`` counts matrices of the result; ``groups`` the weights that a convolution's batch cycles
+    through.
 
-    ``row_groups``: the result's dimensions, collapsed to (batch, rows, columns), or (rows, columns) when the batch is
-    folded into the rows.
+    ``row_groups``: the result's dimensions, collapsed to (batch, rows, columns), or (rows, columns) when the
+    batch is folded into the rows.
     """
 
     batch: int
@@ -125,7 +132,8 @@ def _conv(root: tw.ConvOp, dispatch: Dispatch, element: str) -> Problem | None:
     columns = prod(out[2:])
     output_groups = ((0,), (1,), tuple(range(2, len(out))))
     depth = w[1] * window.kernel[0] * window.kernel[1]
+    a_shared = x[0] == 1 and groups == 1
+    batch, rows = x[0] * groups, out[1] // groups
     return Problem(
-        x[0] * groups, out[1] // groups, columns, depth, groups, element, output_groups, False, x[0] == 1 and groups == 1,
-        False, window,
-    )  # fmt: skip
+        batch, rows, columns, depth, groups, element, output_groups, False, a_shared, False, window
+    )

@@ -1,8 +1,9 @@
 """Register and workgroup tiles of a matrix product.
 
 A micro-kernel holds ``rows`` × ``vectors`` accumulators in registers and, for each step of the depth, loads
-``vectors`` vectors and broadcasts ``rows`` scalars (Goto and van de Geijn, "Anatomy of high-performance matrix
-multiplication", 2008). The choice minimises an estimate of the cycles of the whole problem, tails included.
+``vectors`` vectors and broadcasts ``rows`` scalars (Goto and van de Geijn, "Anatomy of high-performance
+matrix multiplication", 2008). The choice minimises an estimate of the cycles of the whole problem, tails
+included.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ WORKGROUPS = 16
 
 @dataclass(frozen=True)
 class Tiling:
-    """``rows`` × ``vectors`` accumulators of ``lanes``; a workgroup does ``panels`` column panels and ``blocks`` row
-    blocks, of which there are ``panel_chunks`` × ``block_chunks`` for each matrix of the batch."""
+    """``rows`` × ``vectors`` accumulators of ``lanes``; a workgroup does ``panels`` column panels and
+    ``blocks`` row blocks, of which there are ``panel_chunks`` × ``block_chunks`` for each matrix of the
+    batch.
+    """
 
     lanes: int
     rows: int
@@ -50,7 +53,13 @@ def choose_tiling(problem: Problem, settings: Mapping[str, Any]) -> Tiling:
     blocks = -(-problem.rows // rows)
     panel_chunks, block_chunks = _split(problem, panels, blocks)
     return Tiling(
-        lanes, rows, vectors, -(-panels // panel_chunks), panel_chunks, -(-blocks // block_chunks), block_chunks
+        lanes,
+        rows,
+        vectors,
+        -(-panels // panel_chunks),
+        panel_chunks,
+        -(-blocks // block_chunks),
+        block_chunks,
     )
 
 
@@ -65,7 +74,9 @@ def _candidates(registers: int) -> list[tuple[int, int]]:
 
 
 def _cycles(problem: Problem, lanes: int, rows: int, vectors: int) -> float:
-    """Estimate the cycles of one step of the depth over the whole result: the slower of FMAs, loads and latency."""
+    """Estimate the cycles of one step of the depth over the whole result: the slower of FMAs, loads and
+    latency.
+    """
     full, tail = divmod(problem.columns, vectors * lanes)
     widths = [(full, vectors), (1 if tail else 0, -(-tail // lanes))]
     blocks, rest = divmod(problem.rows, rows)
@@ -81,7 +92,9 @@ def _cycles(problem: Problem, lanes: int, rows: int, vectors: int) -> float:
 
 
 def _split(problem: Problem, panels: int, blocks: int) -> tuple[int, int]:
-    """Return how many chunks panels and row blocks are divided into: panels first, since each is gathered once."""
+    """Return how many chunks panels and row blocks are divided into: panels first, since each is gathered
+    once.
+    """
     wanted = max(1, min(WORKGROUPS, problem.flops // WORKGROUP_FLOPS))
     wanted = -(-wanted // problem.batch)
     panel_chunks = min(panels, wanted)
