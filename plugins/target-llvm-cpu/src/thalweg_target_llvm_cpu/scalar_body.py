@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from thalweg.errors import NotSupported
 from thalweg.ir import element_name
-from thalweg_target_llvm_cpu.builder import LLVM_TYPES, KernelBuilder, Value, mangled, vector_type
-from xdsl.dialects import arith, linalg
+from thalweg.ir.dialects import linalg
+from xdsl.dialects import arith
 from xdsl.dialects.builtin import FloatAttr
 from xdsl.ir import Block, Operation, SSAValue
+
+from thalweg_target_llvm_cpu.builder import LLVM_TYPES, KernelBuilder, Value, mangled, vector_type
 
 _BINARY = {
     "arith.addf": "fadd", "arith.subf": "fsub", "arith.mulf": "fmul", "arith.divf": "fdiv",

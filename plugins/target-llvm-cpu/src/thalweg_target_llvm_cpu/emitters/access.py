@@ -8,14 +8,6 @@ from math import prod
 
 from thalweg.errors import NotSupported
 from thalweg.ir import Dispatch, element_name, shape_of
-from thalweg_target_llvm_cpu.builder import (
-    ELEMENT_BYTES,
-    LLVM_TYPES,
-    Int,
-    KernelBuilder,
-    Value,
-    vector_type,
-)
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import DenseIntOrFPElementsAttr
 from xdsl.ir import BlockArgument, SSAValue
@@ -25,6 +17,15 @@ from xdsl.ir.affine import (
     AffineConstantExpr,
     AffineDimExpr,
     AffineMap,
+)
+
+from thalweg_target_llvm_cpu.builder import (
+    ELEMENT_BYTES,
+    LLVM_TYPES,
+    Int,
+    KernelBuilder,
+    Value,
+    vector_type,
 )
 
 MAX_CONSTANT_ELEMENTS = 4096
@@ -48,6 +49,11 @@ class Tensor:
     def scalar(self) -> str:
         """The LLVM type of an element in a register."""
         return LLVM_TYPES[self.element]
+
+    @property
+    def memory(self) -> str:
+        """The LLVM type of an element in memory."""
+        return "i8" if self.scalar == "i1" else self.scalar
 
     @property
     def bytes(self) -> int:
@@ -206,45 +212,66 @@ def flat_index(b: KernelBuilder, access: Access, coordinates: Sequence[Int]) -> 
 
 
 def read(
-    b: KernelBuilder, tensor: Tensor, index: Int, lanes: int, stride: int = 1, mask: Value | None = None
+    b: KernelBuilder,
+    tensor: Tensor,
+    index: Int,
+    lanes: int,
+    stride: int = 1,
+    mask: Value | None = None,
+    fill: Value | None = None,
 ) -> Value:
-    """Read ``lanes`` elements, ``stride`` apart, from element ``index`` on; lanes outside ``mask`` are undefined."""
-    type_ = vector_type(tensor.scalar, lanes)
+    """Read ``lanes`` elements, ``stride`` apart, from element ``index`` on.
+
+    Lanes outside ``mask`` are not read; they come from ``fill`` (a vector), or are undefined without it.
+    """
     if tensor.splat is not None:
         return b.broadcast_literal(tensor.splat, lanes)
     if lanes == 1 or stride == 0:
         pointer = b.address(tensor.base, index, tensor.scalar)
         return b.broadcast(_load(b, tensor, pointer, 1), lanes)
     if stride == 1:
-        return _load(b, tensor, b.address(tensor.base, index, tensor.scalar), lanes, mask)
+        return _load(b, tensor, b.address(tensor.base, index, tensor.scalar), lanes, mask, fill)
     if stride == -1 and mask is None:
         forward = _load(b, tensor, b.address(tensor.base, b.sub(index, lanes - 1), tensor.scalar), lanes)
         return b.shuffle(forward, forward, range(lanes - 1, -1, -1))
     pointer = b.address(tensor.base, index, tensor.scalar)
-    return read_indexed(
-        b, tensor, pointer, b.constant_vector([lane * stride for lane in range(lanes)]), mask, type_
-    )
+    indices = b.constant_vector([lane * stride for lane in range(lanes)], "i32")
+    return read_indexed(b, tensor, pointer, indices, mask, fill)
 
 
 def read_indexed(
-    b: KernelBuilder, tensor: Tensor, base: Value, indices: Value, mask: Value | None, type_: str
+    b: KernelBuilder,
+    tensor: Tensor,
+    base: Value,
+    indices: Value,
+    mask: Value | None = None,
+    fill: Value | None = None,
 ) -> Value:
-    """Read ``base[indices]``, lane by lane; lanes outside ``mask`` are undefined."""
-    everywhere = b.integer(1, vector_type("i1", indices.lanes))
-    if tensor.bytes >= 4:
-        return b.gather(base, indices, mask or everywhere, Value("zeroinitializer", type_), tensor.bytes)
-    memory = vector_type("i8" if tensor.scalar == "i1" else tensor.scalar, indices.lanes)
-    gathered = b.gather(base, indices, mask or everywhere, Value("zeroinitializer", memory), tensor.bytes)
-    return b.icmp("ne", gathered, Value("zeroinitializer", memory)) if tensor.scalar == "i1" else gathered
+    """Read ``base[indices]``, lane by lane; see ``read`` for ``mask`` and ``fill``."""
+    memory = vector_type(tensor.memory, indices.lanes)
+    mask = mask or b.integer(1, vector_type("i1", indices.lanes))
+    passthrough = fill or Value("poison", memory)
+    return _from_memory(b, tensor, b.gather(base, indices, mask, passthrough, tensor.bytes))
 
 
-def _load(b: KernelBuilder, tensor: Tensor, pointer: Value, lanes: int, mask: Value | None = None) -> Value:
-    memory = vector_type("i8" if tensor.scalar == "i1" else tensor.scalar, lanes)
+def _load(
+    b: KernelBuilder,
+    tensor: Tensor,
+    pointer: Value,
+    lanes: int,
+    mask: Value | None = None,
+    fill: Value | None = None,
+) -> Value:
+    memory = vector_type(tensor.memory, lanes)
     if mask is None:
         loaded = b.load(pointer, memory, tensor.bytes, tensor.invariant)
     else:
-        loaded = b.masked_load(pointer, mask, Value("zeroinitializer", memory), tensor.bytes)
-    return b.icmp("ne", loaded, b.integer(0, memory)) if tensor.scalar == "i1" else loaded
+        loaded = b.masked_load(pointer, mask, fill or Value("poison", memory), tensor.bytes)
+    return _from_memory(b, tensor, loaded)
+
+
+def _from_memory(b: KernelBuilder, tensor: Tensor, value: Value) -> Value:
+    return b.icmp("ne", value, b.integer(0, value.type)) if tensor.scalar == "i1" else value
 
 
 def write(b: KernelBuilder, tensor: Tensor, index: Int, value: Value, mask: Value | None = None) -> None:

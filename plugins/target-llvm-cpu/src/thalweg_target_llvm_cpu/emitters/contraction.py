@@ -12,12 +12,13 @@ from typing import Any
 from thalweg.codegen.target import DispatchPlan, KernelPlan
 from thalweg.ir import Dispatch, shape_of
 from thalweg.ir.dialects import tw
+from xdsl.ir import Operation
+
 from thalweg_target_llvm_cpu.builder import Int, KernelBuilder, Value, Variable
 from thalweg_target_llvm_cpu.emitters.access import Access, Tensor, flat_index, literal, read, row_major
 from thalweg_target_llvm_cpu.emitters.epilogue import Epilogue
 from thalweg_target_llvm_cpu.emitters.nest import Level, Split, nest, split
 from thalweg_target_llvm_cpu.emitters.work import analyse, element_count
-from xdsl.ir import Operation
 
 NAME = "contraction"
 

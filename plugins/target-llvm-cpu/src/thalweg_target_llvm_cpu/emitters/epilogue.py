@@ -8,6 +8,8 @@ from math import prod
 from typing import Any
 
 from thalweg.ir import Dispatch, element_name, shape_of
+from xdsl.ir import SSAValue
+
 from thalweg_target_llvm_cpu.builder import LLVM_TYPES, Int, KernelBuilder, Value, vector_type
 from thalweg_target_llvm_cpu.emitters.access import (
     Access,
@@ -22,7 +24,6 @@ from thalweg_target_llvm_cpu.emitters.access import (
 )
 from thalweg_target_llvm_cpu.emitters.work import Work, analyse
 from thalweg_target_llvm_cpu.scalar_body import ScalarBody
-from xdsl.ir import SSAValue
 
 Groups = Sequence[tuple[int, ...]]
 """The output's dimensions, collapsed: each group has one coordinate; lanes advance along the last group."""
@@ -169,7 +170,7 @@ class Epilogue:
                 part = place.dimension(b, d, lanes)
                 part = b.binary("mul", part, b.integer(access.strides[d], part.type))
                 indices = b.binary("add", indices, part)
-        return read_indexed(b, tensor, tensor.base, indices, mask, vector_type(tensor.scalar, lanes))
+        return read_indexed(b, tensor, tensor.base, indices, mask)
 
     def store(
         self,

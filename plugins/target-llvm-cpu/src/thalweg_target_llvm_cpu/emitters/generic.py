@@ -8,6 +8,8 @@ from typing import Any
 
 from thalweg.codegen.target import DispatchPlan, KernelPlan
 from thalweg.ir import Dispatch, element_name, shape_of
+from thalweg.ir.dialects import linalg
+
 from thalweg_target_llvm_cpu.builder import LLVM_TYPES, Int, KernelBuilder, Value
 from thalweg_target_llvm_cpu.emitters.access import (
     Access,
@@ -37,7 +39,6 @@ from thalweg_target_llvm_cpu.emitters.work import (
     widest_bytes,
 )
 from thalweg_target_llvm_cpu.scalar_body import ScalarBody
-from xdsl.dialects import linalg
 
 NAME = "generic"
 BLOCK = 4096

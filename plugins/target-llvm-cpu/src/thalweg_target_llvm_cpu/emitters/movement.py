@@ -10,6 +10,8 @@ from thalweg.codegen.target import DispatchPlan, KernelPlan
 from thalweg.hal.kernel_abi import STATUS_INDEX_OUT_OF_RANGE
 from thalweg.ir import Dispatch, element_name, shape_of
 from thalweg.ir.dialects import tw
+from xdsl.ir import Operation
+
 from thalweg_target_llvm_cpu.builder import Int, KernelBuilder, Value, vector_type
 from thalweg_target_llvm_cpu.emitters.access import (
     Access,
@@ -24,7 +26,6 @@ from thalweg_target_llvm_cpu.emitters.epilogue import Epilogue, Groups
 from thalweg_target_llvm_cpu.emitters.nest import Level, Split, fitting_lanes, lanes_for, nest, split
 from thalweg_target_llvm_cpu.emitters.rows import Row
 from thalweg_target_llvm_cpu.emitters.work import analyse, body_cost, element_count, widest_bytes
-from xdsl.ir import Operation
 
 NAME = "movement"
 BLOCK = 4096

@@ -107,3 +107,9 @@ def vector_starts(extent: int, lanes: int) -> tuple[int, int]:
     """Return (how far whole vectors reach, where the last, overlapping vector begins or -1 for none)."""
     whole = extent // lanes * lanes
     return whole, extent - lanes if whole < extent else -1
+
+
+def has_cheap_masks(settings: Mapping[str, Any], element_bytes: int) -> bool:
+    """Return whether a masked load or store of whole vectors costs about as much as a plain one on the target."""
+    features = settings["features"].split(",")
+    return "+avx512vl" in features or ("+avx2" in features and element_bytes >= 4)

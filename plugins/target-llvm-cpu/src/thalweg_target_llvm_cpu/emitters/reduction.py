@@ -14,6 +14,10 @@ from typing import Any
 
 from thalweg.codegen.target import DispatchPlan, KernelPlan
 from thalweg.ir import Dispatch, element_name, shape_of
+from thalweg.ir.dialects import linalg
+from xdsl.ir import Operation
+from xdsl.ir.affine import AffineDimExpr
+
 from thalweg_target_llvm_cpu.builder import ELEMENT_BYTES, LLVM_TYPES, Int, KernelBuilder, Value, Variable
 from thalweg_target_llvm_cpu.emitters.access import (
     Access,
@@ -47,9 +51,6 @@ from thalweg_target_llvm_cpu.emitters.work import (
     widest_bytes,
 )
 from thalweg_target_llvm_cpu.scalar_body import ScalarBody
-from xdsl.dialects import linalg
-from xdsl.ir import Operation
-from xdsl.ir.affine import AffineDimExpr
 
 NAME = "reduction"
 ACCUMULATORS = 4

@@ -7,6 +7,8 @@ from types import ModuleType
 from thalweg.codegen.target import DispatchPlan, KernelSource, TargetConfiguration
 from thalweg.errors import NotSupported
 from thalweg.ir import Dispatch, element_name
+from xdsl.ir import Operation
+
 from thalweg_target_llvm_cpu import vector_math
 from thalweg_target_llvm_cpu.builder import KernelBuilder
 from thalweg_target_llvm_cpu.emitters import (
@@ -19,7 +21,6 @@ from thalweg_target_llvm_cpu.emitters import (
     window,
 )
 from thalweg_target_llvm_cpu.emitters.work import analyse
-from xdsl.ir import Operation
 
 EMITTERS: dict[str, tuple[ModuleType, ...]] = {
     "linalg.generic": (generic, reduction),

@@ -10,6 +10,7 @@ from typing import Any
 from thalweg.codegen.target import DispatchPlan, KernelPlan
 from thalweg.ir import Dispatch, element_name, shape_of
 from thalweg.ir.dialects import tw
+
 from thalweg_target_llvm_cpu.builder import ELEMENT_BYTES, LLVM_TYPES, Int, KernelBuilder, Value, vector_type
 from thalweg_target_llvm_cpu.emitters.access import Tensor, read, write
 from thalweg_target_llvm_cpu.emitters.epilogue import Epilogue

@@ -1,86 +1,162 @@
-"""Sliding windows: ``tw.reduce_window`` of any rank, and depthwise ``tw.conv``."""
+"""Sliding windows: ``tw.reduce_window`` of any rank, and depthwise ``tw.conv``.
+
+A window over the last two dimensions is computed by ``WindowRows``. Any other (over channels, over three dimensions,
+or too large to write out) goes tap by tap, vectorised where the last dimensions are free of the window.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from math import inf
+from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from thalweg.codegen.target import DispatchPlan, KernelPlan
-from thalweg.ir import Dispatch, shape_of
+from thalweg.ir import Dispatch, element_name, shape_of
 from thalweg.ir.dialects import tw
-from thalweg_target_llvm_cpu.builder import ELEMENT_BYTES, KernelBuilder, Value
-from thalweg_target_llvm_cpu.emitters.access import Access, flat_index, literal, read, row_major
+
+from thalweg_target_llvm_cpu.builder import Int, KernelBuilder, Value
+from thalweg_target_llvm_cpu.emitters.access import Access, Tensor, flat_index, literal, read, row_major
 from thalweg_target_llvm_cpu.emitters.epilogue import Epilogue
-from thalweg_target_llvm_cpu.emitters.nest import Level, Split, nest, split
-from thalweg_target_llvm_cpu.emitters.work import analyse, element_count
-from xdsl.ir import Operation
+from thalweg_target_llvm_cpu.emitters.nest import (
+    Level,
+    Split,
+    fitting_lanes,
+    has_cheap_masks,
+    lanes_for,
+    nest,
+    split,
+)
+from thalweg_target_llvm_cpu.emitters.window_problem import (
+    Axis,
+    Columns,
+    Problem,
+    cut_columns,
+    is_written_out,
+    problem_of,
+    row_block,
+    window_axes,
+)
+from thalweg_target_llvm_cpu.emitters.window_rows import WindowRows, larger, least
+from thalweg_target_llvm_cpu.emitters.work import analyse, body_cost, element_count, widest_bytes
 
 NAME = "window"
 
 
 def accepts(dispatch: Dispatch) -> bool:
     """Return whether this emitter takes the dispatch."""
-    return isinstance(analyse(dispatch).root, tw.ReduceWindowOp)
+    root = analyse(dispatch).root
+    if isinstance(root, tw.ReduceWindowOp):
+        return True
+    if not isinstance(root, tw.ConvOp) or element_name(root.x.type) != element_name(root.w.type):
+        return False
+    problem = problem_of(dispatch)
+    return problem is not None and is_written_out(problem)
+
+
+def _cut(problem: Problem, settings: Mapping[str, Any], element_bytes: int) -> tuple[Columns, int]:
+    lanes = lanes_for(settings, element_bytes)
+    columns = cut_columns(problem.columns, lanes, has_cheap_masks(settings, element_bytes))
+    return columns, row_block(problem, int(settings["vector_registers"]))
 
 
 def plan(dispatch: Dispatch, settings: Mapping[str, Any]) -> DispatchPlan:
-    """Plan a kernel: output elements are divided among the workgroups."""
-    root = analyse(dispatch).root
-    taps = 1
-    for extent in root.parameters()["window"]:
-        taps *= extent
-    shape = shape_of(root.results[0])
-    division = split([Level(extent) for extent in shape], element_count(root.results[0]) * taps * 4)
-    parameters = {"emitter": NAME, "split": division.parameters()}
+    """Plan a kernel: planes and blocks of rows are divided among the workgroups."""
+    work = analyse(dispatch)
+    result = work.root.results[0]
+    if 0 in shape_of(result):
+        return DispatchPlan(KernelPlan((1, 1, 1), parameters={"emitter": NAME, "way": "empty"}))
+    problem = problem_of(dispatch)
+    wide = widest_bytes([work.root, work.epilogue])
+    boolean = element_name(result.type) == "i1"
+    if problem is not None and not boolean and is_written_out(problem):
+        return _plan_rows(problem, settings, wide, element_count(result) * body_cost(work.epilogue))
+    taps = prod(axis.window for axis in window_axes(work.root))
+    division = split(_General.of(work.root, settings, wide).levels, element_count(result) * taps * 4)
+    parameters = {"emitter": NAME, "way": "general", "split": division.parameters()}
     return DispatchPlan(KernelPlan((division.count, 1, 1), parameters=parameters))
+
+
+def _plan_rows(problem: Problem, settings: Mapping[str, Any], wide: int, extra: int) -> DispatchPlan:
+    _, block = _cut(problem, settings, wide)
+    outputs = problem.planes * problem.rows.output * problem.columns.output
+    cost = outputs * (4 + problem.taps) + extra
+    first, stop = problem.rows.interior
+    levels = [Level(problem.planes)]
+    interior = split([*levels, Level(stop - first, block)], cost) if block else Split(0, 1, 1)
+    border = split(levels, cost) if not block else _spread(problem.planes, interior.count)
+    parameters = {
+        "emitter": NAME,
+        "way": "rows",
+        "interior": interior.parameters(),
+        "border": border.parameters(),
+    }
+    return DispatchPlan(KernelPlan((max(interior.count, border.count), 1, 1), parameters=parameters))
+
+
+def _spread(planes: int, count: int) -> Split:
+    return Split(0, 1, 1) if count == 1 else Split(1, -(-planes // count), count)
 
 
 def emit(b: KernelBuilder, dispatch: Dispatch, plan: KernelPlan, settings: Mapping[str, Any]) -> None:
     """Write the kernel."""
     epilogue = Epilogue(dispatch, settings)
     tensors = epilogue.bind(b)
-    root: Operation = epilogue.work.root
-    x, parameters, shape = tensors.of(root.x), root.parameters(), shape_of(root.results[0])
-    if 0 in shape:
-        return
-    groups = [(d,) for d in range(len(shape))]
-    with nest(b, [Level(extent) for extent in shape], Split.of(plan.parameters["split"])) as place:
-        cell = b.variable(literal(b, least(x.element) if parameters["kind"] == "max" else 0, x.scalar))
+    work = epilogue.work
+    wide = widest_bytes([work.root, work.epilogue])
+    if plan.parameters["way"] == "rows":
+        problem = problem_of(dispatch)
+        assert problem is not None
+        columns, block = _cut(problem, settings, wide)
+        WindowRows(b, problem, columns, block, epilogue, tensors).emit(plan.parameters)
+    elif plan.parameters["way"] == "general":
+        general = _General.of(work.root, settings, wide)
+        with nest(b, general.levels, Split.of(plan.parameters["split"])) as place:
+            general.emit(b, epilogue, tensors.of(work.root.operands[0]), place)
+
+
+@dataclass(frozen=True)
+class _General:
+    """A window tap by tap. The last ``run`` elements of operand and result are free of it, and contiguous."""
+
+    kind: str
+    axes: tuple[Axis, ...]
+    run: int
+    rank: int
+    lanes: int
+
+    @classmethod
+    def of(cls, root: tw.ReduceWindowOp, settings: Mapping[str, Any], wide: int) -> _General:
+        axes = window_axes(root)
+        rank, run = len(axes), 1
+        while axes and axes[-1].free:
+            run *= axes.pop().size
+        lanes = fitting_lanes(lanes_for(settings, wide), run)
+        return cls(root.parameters()["kind"], tuple(axes), run, rank, lanes)
+
+    @property
+    def levels(self) -> list[Level]:
+        return [*(Level(axis.output) for axis in self.axes), Level(self.run, self.lanes)]
+
+    def emit(self, b: KernelBuilder, epilogue: Epilogue, x: Tensor, place: Sequence[Int]) -> None:
+        *outputs, start = place
+        neutral = least(x.element) if self.kind == "max" else 0
+        cell = b.variable(b.broadcast_literal(literal(b, neutral, x.scalar), self.lanes))
+        strides = row_major([*(axis.size for axis in self.axes), self.run])
         with ExitStack() as loops:
-            source = []
-            for d, extent in enumerate(parameters["window"]):
-                tap = loops.enter_context(b.loop(0, extent))
-                position = b.add(
-                    b.mul(place[d], parameters["strides"][d]), b.mul(tap, parameters["dilations"][d])
-                )
-                source.append(b.integer(b.sub(position, parameters["pads_low"][d])))
-                loops.enter_context(b.when(b.icmp("ult", source[-1], b.integer(x.shape[d]))))
-            cell.set(
-                combine(
-                    b,
-                    parameters["kind"],
-                    cell.get(),
-                    read(b, x, flat_index(b, Access(row_major(x.shape)), source), 1),
-                )
-            )
-        epilogue.finish(b, cell.get(), place, groups)
+            source: list[Int] = []
+            for output, axis in zip(outputs, self.axes):
+                tap = loops.enter_context(b.loop(0, axis.window))
+                position = b.add(b.mul(output, axis.stride), b.mul(tap, axis.dilation))
+                source.append(b.integer(b.sub(position, axis.low)))
+                loops.enter_context(b.when(b.icmp("ult", source[-1], b.integer(axis.size))))
+            value = read(b, x, flat_index(b, Access(strides), [*source, start]), self.lanes)
+            cell.set(self._combine(b, x.element, cell.get(), value))
+        groups = [*((d,) for d in range(len(self.axes))), tuple(range(len(self.axes), self.rank))]
+        epilogue.finish(b, cell.get(), [*outputs, start], groups)
 
-
-def least(element: str) -> float | int:
-    """Return the least value of an element type."""
-    if element in ("f16", "bf16", "f32", "f64"):
-        return -inf
-    return 0 if element.startswith("ui") or element == "i1" else -(1 << (8 * ELEMENT_BYTES[element] - 1))
-
-
-def combine(b: KernelBuilder, kind: str, total: Value, value: Value) -> Value:
-    """Return the accumulator after one more value of the window.
-
-    A NaN is neither more nor less than anything: ``max`` takes it only as the last value of a window.
-    """
-    floating = value.scalar_type in ("float", "double", "half", "bfloat")
-    if kind == "sum":
-        return b.binary("fadd" if floating else "add", total, value)
-    return b.select(b.fcmp("ogt", total, value) if floating else b.icmp("sgt", total, value), total, value)
+    def _combine(self, b: KernelBuilder, element: str, total: Value, value: Value) -> Value:
+        if self.kind == "max":
+            return larger(b, element, total, value)
+        return b.binary("fadd" if element in ("f16", "bf16", "f32", "f64") else "add", total, value)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from thalweg.errors import NotSupported
 from thalweg.ir import Dispatch, element_name, shape_of
-from thalweg_target_llvm_cpu.builder import ELEMENT_BYTES
-from xdsl.dialects import linalg
+from thalweg.ir.dialects import linalg
 from xdsl.ir import Operation
+
+from thalweg_target_llvm_cpu.builder import ELEMENT_BYTES
 
 
 @dataclass(frozen=True)
