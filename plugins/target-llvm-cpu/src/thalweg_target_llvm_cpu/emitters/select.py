@@ -13,6 +13,7 @@ from thalweg_target_llvm_cpu import vector_math
 from thalweg_target_llvm_cpu.builder import KernelBuilder
 from thalweg_target_llvm_cpu.emitters import (
     contraction,
+    gemm,
     generic,
     movement,
     normalization,
@@ -24,8 +25,8 @@ from thalweg_target_llvm_cpu.emitters.work import analyse
 
 EMITTERS: dict[str, tuple[ModuleType, ...]] = {
     "linalg.generic": (generic, reduction),
-    "tw.matmul": (contraction,),
-    "tw.conv": (window, contraction),
+    "tw.matmul": (gemm, contraction),
+    "tw.conv": (window, gemm, contraction),
     "tw.reduce_window": (window,),
     "tw.softmax": (softmax,),
     "tw.layer_norm": (normalization,),
