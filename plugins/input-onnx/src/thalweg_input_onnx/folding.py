@@ -12,7 +12,6 @@ import numpy as np
 import onnx
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
-from onnx.reference.op_run import RuntimeContextError, RuntimeImplementationError
 from thalweg.dtypes import dtype_name
 from thalweg.errors import InvalidArgument
 
@@ -89,10 +88,8 @@ def _evaluate(proto: onnx.NodeProto, opset: int, inputs: Sequence[Tensor | None]
     try:
         with np.errstate(all="ignore"):
             results = iter(ReferenceEvaluator(model).run(None, feeds))
-    except (RuntimeContextError, RuntimeImplementationError, NotImplementedError):
-        return (
-            None  # the reference has no implementation of this op or version: the node is imported as an op
-        )
+    except (RuntimeError, NotImplementedError, ArithmeticError, LookupError, TypeError, ValueError):
+        return None  # what the reference cannot evaluate is imported as an op, which names what is wrong
     return [next(results) if name else np.zeros(0, np.float32) for name in proto.output]
 
 

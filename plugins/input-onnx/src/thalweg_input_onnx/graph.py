@@ -15,7 +15,7 @@ import thalweg_input_onnx.ops  # noqa: F401  (fills the table of ops)
 from thalweg_input_onnx.diagnostics import Problem, UnsupportedForm, unsupported
 from thalweg_input_onnx.emitter import Emitter
 from thalweg_input_onnx.folding import fold
-from thalweg_input_onnx.inlining import inline_functions
+from thalweg_input_onnx.inlining import has_body, inline_functions
 from thalweg_input_onnx.model_file import Model, check_model, without_large_initializers
 from thalweg_input_onnx.node import Node, element_dtype, node_name
 from thalweg_input_onnx.registry import OPS, find_schema
@@ -34,17 +34,16 @@ def import_graph(model: Model, sizes: Mapping[str, int]) -> Program:
     if undefined:  # the checker would refuse the model at the first of them
         raise unsupported(undefined + _unknown_ops(model, model.proto.graph, {p.node for p in undefined}))
     check_model(model)
-    nodes, inlined = inline_functions(model)
-    return _GraphImporter(model, inlined, nodes, sizes).run()
+    return _GraphImporter(model, inline_functions(model), sizes).run()
 
 
 class _GraphImporter:
     """The state of one import: the tensors by name, and the problems met so far."""
 
-    def __init__(self, model: Model, inlined: Model, graph: onnx.GraphProto, sizes: Mapping[str, int]):
+    def __init__(self, model: Model, inlined: Model, sizes: Mapping[str, int]):
         self.model = model
         self.inlined = inlined
-        self.graph = graph
+        graph = self.graph = inlined.proto.graph
         self.signature = graph_inputs(model, sizes)
         self.emitter = Emitter(self.signature)
         self.tensors: dict[str, Tensor] = {}
@@ -180,13 +179,8 @@ def _undefined(model: Model, proto: onnx.NodeProto) -> Problem | None:
 def _unknown_ops(model: Model, graph: onnx.GraphProto, known: set[str]) -> list[Problem]:
     functions = {(f.domain, f.name) for f in model.proto.functions}
     nodes = [n for n in graph.node if node_name(n) not in known and (n.domain, n.op_type) not in functions]
-    bodied = (n for n in nodes if not _expands(model, n))
+    bodied = (n for n in nodes if not has_body(model, n))
     return [problem for node in bodied if (problem := _unknown_op(model, node))]
-
-
-def _expands(model: Model, proto: onnx.NodeProto) -> bool:
-    schema = find_schema(proto.domain, proto.op_type, model.opset(proto.domain) or 0)
-    return schema is not None and (schema.has_function or schema.has_context_dependent_function)
 
 
 def _unknown_op(model: Model, proto: onnx.NodeProto) -> Problem | None:

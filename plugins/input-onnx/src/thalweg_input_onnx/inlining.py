@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import onnx
 import onnx.inliner
 
@@ -9,39 +12,45 @@ from thalweg_input_onnx.model_file import Model, without_large_initializers
 from thalweg_input_onnx.registry import OPS, find_schema
 
 
-def inline_functions(model: Model) -> tuple[onnx.GraphProto, Model]:
-    """Return the graph to import, and the model whose opsets its nodes use.
+def inline_functions(model: Model) -> Model:
+    """Return a model without calls of functions: the given one, or a copy to take nodes, opsets and types from.
 
-    Ops of the table are kept; of the others, those that onnx defines by a function body are replaced by it.
+    Ops of the table are kept; of the others, those that onnx defines by a function body are replaced by it. In a copy,
+    large initializers are inputs.
     """
-    proto = model.proto
-    wanted = {
-        (node.domain, node.op_type)
-        for node in _all_nodes(proto)
-        if _has_body(model, node) and not _registered(model, node)
-    }
-    if not wanted and not proto.functions:
-        return proto.graph, model
-    light = without_large_initializers(proto)
-    if proto.functions:
-        light = onnx.inliner.inline_local_functions(light)
-    if wanted:
-        light = onnx.inliner.inline_selected_functions(light, sorted(wanted), inline_schema_functions=True)
-    # large initializers were set aside as inputs; only nodes, opsets and types are taken from the inlined copy
-    return light.graph, Model(light, model.label, model.folder)
+    tried: set[tuple[str, str]] = set()
+    if model.proto.functions:
+        light = onnx.inliner.inline_local_functions(without_large_initializers(model.proto))
+        model = replace(model, proto=light)
+    while wanted := _expandable(model) - tried:  # a body may use further such ops
+        light = without_large_initializers(model.proto)
+        for identifier in sorted(wanted):
+            light = _inlined(light, identifier)
+        model = replace(model, proto=light)
+        tried |= wanted
+    return model
 
 
-def _all_nodes(proto: onnx.ModelProto):
-    yield from proto.graph.node
-    for function in proto.functions:
-        yield from function.node
-
-
-def _registered(model: Model, node: onnx.NodeProto) -> bool:
-    schema = find_schema(node.domain, node.op_type, model.opset(node.domain) or 0)
-    return schema is not None and OPS.function(node.domain, node.op_type, schema.since_version) is not None
-
-
-def _has_body(model: Model, node: onnx.NodeProto) -> bool:
+def has_body(model: Model, node: onnx.NodeProto) -> bool:
+    """Return whether onnx defines the node's op by a function body."""
     schema = find_schema(node.domain, node.op_type, model.opset(node.domain) or 0)
     return schema is not None and (schema.has_function or schema.has_context_dependent_function)
+
+
+def _expandable(model: Model) -> set[tuple[str, str]]:
+    return {(node.domain, node.op_type) for node in _unregistered(model) if has_body(model, node)}
+
+
+def _unregistered(model: Model) -> Iterator[onnx.NodeProto]:
+    for node in model.proto.graph.node:
+        schema = find_schema(node.domain, node.op_type, model.opset(node.domain) or 0)
+        if schema is None or OPS.function(node.domain, node.op_type, schema.since_version) is None:
+            yield node
+
+
+def _inlined(proto: onnx.ModelProto, identifier: tuple[str, str]) -> onnx.ModelProto:
+    """Inline one op; where onnx's inliner cannot (a type it cannot infer), the op stays and is reported by name."""
+    try:
+        return onnx.inliner.inline_selected_functions(proto, [identifier], inline_schema_functions=True)
+    except RuntimeError:
+        return proto

@@ -17,6 +17,7 @@ from thalweg_input_onnx.ops import (
     pooling,
     quantization,
     reduction,
+    resize,
     shape,
     trigonometry,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "pooling",
     "quantization",
     "reduction",
+    "resize",
     "shape",
     "trigonometry",
 ]
