@@ -1,0 +1,84 @@
+"""The models of the zoo and of the onnx package, on every CPU target and local driver, against onnxruntime."""
+
+from __future__ import annotations
+
+import gc
+from functools import lru_cache
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from thalweg_benchmarks import light, zoo
+
+import thalweg
+
+ZOO = ("mnist12", "squeezenet10", "mobilenetv2", "tinyyolov2", "resnet50", "minilm", "clip_text")
+TARGETS = ("llvm-cpu", "vmvx")
+DEVICES = ("local-sync", "local-task")
+SEED = 20261121
+TOLERANCE = 1e-5
+
+
+@lru_cache(maxsize=1)
+def prepared(kind: str, name: str) -> tuple[onnx.ModelProto, list[np.ndarray], np.ndarray]:
+    """Return a model, seeded inputs, and what onnxruntime makes of them."""
+    if kind == "zoo":
+        model = zoo.MODELS[name]()
+        feeds = list(zoo.random_inputs(model, seed=SEED).values())
+        names = [info.name for info in model.graph.input]
+    else:
+        model = light.load(name)
+        if kind == "light-random":
+            model = light.with_random_weights(model, SEED)
+        feeds = light.random_feeds(model, SEED)
+        names = [info.name for info in light.inputs_of(model)]
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+    return model, feeds, session.run(None, dict(zip(names, feeds)))[0]
+
+
+@lru_cache(maxsize=1)
+def compiled(kind: str, name: str, target: str):
+    """Return the model compiled; one is kept, for the next device."""
+    gc.collect()
+    return thalweg.compile(prepared(kind, name)[0], target_backends=[target])
+
+
+def relative_error(out: np.ndarray, reference: np.ndarray) -> float:
+    """Return the norm of the difference over the norm of the reference, in float64."""
+    assert out.shape == reference.shape and out.dtype == reference.dtype
+    difference = out.astype(np.float64) - reference.astype(np.float64)
+    return float(np.linalg.norm(difference) / np.linalg.norm(reference.astype(np.float64)))
+
+
+def check(kind: str, name: str, target: str, device: str) -> None:
+    """Run on one device and compare."""
+    _, feeds, reference = prepared(kind, name)
+    program = thalweg.load(compiled(kind, name, target), device=device)
+    error = relative_error(np.asarray(program.main(*feeds)), reference)
+    assert error <= TOLERANCE, f"{name}, seed {SEED}: relative error {error:.2e} against onnxruntime"
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("name", ZOO)
+def test_a_zoo_model_agrees_with_onnxruntime(name: str, target: str, device: str):
+    check("zoo", name, target, device)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("name", light.NAMES)
+def test_a_light_model_agrees_with_onnxruntime_and_with_its_shipped_output(name, target, device):
+    check("light", name, target, device)
+    feeds, expected = light.shipped_case(name, prepared("light", name)[0])
+    program = thalweg.load(compiled("light", name, target), device=device)
+    error = relative_error(np.asarray(program.main(*feeds)), expected)
+    assert error <= TOLERANCE, f"{name}: relative error {error:.2e} against the output that ships with it"
+
+
+@pytest.mark.parametrize("name", light.NAMES)
+def test_a_light_model_with_random_weights_agrees_with_onnxruntime(name: str):
+    check("light-random", name, "llvm-cpu", "local-task")
