@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     report = {
         "module": options.module,
         "function": signature.name,
-        "device": options.device or registry.preferred("thalweg.hal_drivers"),
+        "device": function.device,
         **statistics_ms(seconds),
         "runs": len(seconds),
         "warmup": options.warmup,

@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
     """Add the options of ``thalweg compile``, and those of the plugins that ``words`` choose."""
     parser.add_argument("model", nargs="?", metavar="MODEL", help="the model's file")
     parser.add_argument(
-        "-o", "--output", metavar="OUT", help="the module to write (.twm); - is standard output"
+        "-o", "--output", metavar="OUT", help="the module to write (.twm), or MLIR with --compile-to"
     )
     _add_target_options(parser)
     parser.add_argument("--opt-level", default="O2", choices=OPT_LEVELS, help="default: O2")
@@ -124,13 +124,19 @@ def _add_plugin_option(group: Any, owner: OptionOwner, field: Any) -> None:
         "dest": f"plugin_{field.keyword}",
         "default": argparse.SUPPRESS,
         "metavar": field.metavar or field.keyword.rpartition("_")[2].upper(),
-        "help": f"{owner.name}: {field.help}{choices}; default: {field.default}".replace("%", "%%"),
+        "help": f"{owner.name}: {field.help}{choices}; default: {_default_text(field.default)}".replace(
+            "%", "%%"
+        ),
     }
     if field.is_switch:
         keywords |= {"nargs": "?", "const": "true"}
     if field.is_list:
         keywords["action"] = "append"
     group.add_argument(field.flag, **keywords)
+
+
+def _default_text(value: Any) -> str:
+    return str(getattr(value, "value", value)) if value not in (None, (), "") else "none"
 
 
 def _compile(options: argparse.Namespace) -> tuple[Any, float]:

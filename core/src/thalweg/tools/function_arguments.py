@@ -28,13 +28,19 @@ def parse_inputs(texts: Sequence[str], signatures: Sequence[TensorSignature]) ->
 
     :raises InvalidArgument: malformed, missing, extra, given twice, or of an unknown name.
     """
-    given = _assign(texts, signatures, "input")
+    given: dict[str, np.ndarray] = {}
+    places = _Places(signatures, "input")
+    with TensorReader() as reader:
+        for text in texts:
+            name, rest = places.split(text)
+            for array in _arrays(rest, places.peek(name), reader):
+                signature = places.take(name)
+                given[signature.name] = _reinterpret(array, signature)
     missing = [signature for signature in signatures if signature.name not in given]
     if missing:
         names = ", ".join(f"{signature.name} ({_type_of(signature)})" for signature in missing)
-        raise InvalidArgument(
-            f"the function takes {len(signatures)} inputs, {len(given)} were given; missing: {names}"
-        )
+        takes = _counted(signatures, "input")
+        raise InvalidArgument(f"the function takes {takes}, {len(given)} were given; missing: {names}")
     return [given[signature.name] for signature in signatures]
 
 
@@ -43,11 +49,20 @@ def parse_expected(texts: Sequence[str], signatures: Sequence[TensorSignature]) 
 
     :raises InvalidArgument: malformed, or not one for each output.
     """
-    given = _assign(texts, signatures, "output")
+    given: dict[str, np.ndarray | None] = {}
+    places = _Places(signatures, "output")
+    with TensorReader() as reader:
+        for text in texts:
+            name, rest = places.split(text)
+            if rest == IGNORED:
+                given[places.take(name).name] = None
+                continue
+            for array in _arrays(rest, places.peek(name), reader):
+                signature = places.take(name)
+                given[signature.name] = _reinterpret(array, signature)
     if len(given) != len(signatures):
-        raise InvalidArgument(
-            f"the function has {len(signatures)} outputs, {len(given)} were expected; {IGNORED} skips one"
-        )
+        has = _counted(signatures, "output")
+        raise InvalidArgument(f"the function has {has}, {len(given)} were expected; {IGNORED} skips one")
     return [given[signature.name] for signature in signatures]
 
 
@@ -66,17 +81,17 @@ def parse_outputs(texts: Sequence[str], signatures: Sequence[TensorSignature]) -
     """
     if not texts:
         return [OutputTarget("-")] * len(signatures)
-    names = [signature.name for signature in signatures]
     given: dict[str, OutputTarget] = {}
-    for position, text in enumerate(texts):
-        name, rest = _split_name(text, names)
-        name = _checked_name(name, position, names, given, "output", len(texts))
-        given[name] = _output_target(rest)
-    if len(given) != len(names):
+    places = _Places(signatures, "output")
+    for text in texts:
+        name, rest = places.split(text)
+        given[places.take(name).name] = _output_target(rest)
+    if len(given) != len(signatures):
+        has = _counted(signatures, "output")
         raise InvalidArgument(
-            f"the function has {len(names)} outputs, --output was given {len(given)} times; '' ignores one"
+            f"the function has {has}, --output was given {len(given)} times; '' ignores one"
         )
-    return [given[name] for name in names]
+    return [given[signature.name] for signature in signatures]
 
 
 def _output_target(text: str) -> OutputTarget:
@@ -90,59 +105,60 @@ def _output_target(text: str) -> OutputTarget:
     return OutputTarget(text[1:], append=text[0] == "+")
 
 
-def _assign(
-    texts: Sequence[str], signatures: Sequence[TensorSignature], role: str
-) -> dict[str, np.ndarray | None]:
-    names = [signature.name for signature in signatures]
-    by_name = {signature.name: signature for signature in signatures}
-    given: dict[str, np.ndarray | None] = {}
-    position = 0
-    with TensorReader() as reader:
-        for text in texts:
-            name, rest = _split_name(text, names)
-            if rest.startswith("*"):
-                arrays: list[np.ndarray | None] = list(reader.read_remaining(_npy_path(rest)))
-            else:
-                arrays = [None]
-            for array in arrays:
-                target = _checked_name(name, position, names, given, role, len(texts))
-                position += name is None
-                if array is None and rest != IGNORED:
-                    array = _parse_one(rest, by_name[target], reader)
-                given[target] = None if array is None else _reinterpret(array, by_name[target])
-    return given
+class _Places:
+    """Which input or output an argument is for: the one named in front of it, else the next in order."""
+
+    def __init__(self, signatures: Sequence[TensorSignature], role: str):
+        self._signatures = {signature.name: signature for signature in signatures}
+        self._role = role
+        self._taken: set[str] = set()
+        self._position = 0
+
+    def split(self, text: str) -> tuple[str | None, str]:
+        """Split ``NAME=SPEC``; a type in front of the ``=`` is no name, and a name may hold ``=`` itself."""
+        head, equals, rest = text.partition("=")
+        if not equals or TensorType.parse(head) is not None or head[:1] in ("@", "+", "*", "&", "("):
+            return None, text
+        for name in self._signatures:
+            if text.startswith(name + "="):
+                return name, text[len(name) + 1 :]
+        return head, rest
+
+    def peek(self, name: str | None) -> TensorSignature:
+        """Return what the next argument is for, if it has ``name`` in front (``None``: nothing).
+
+        :raises InvalidArgument: no such name, or more than there are.
+        """
+        names = list(self._signatures)
+        if name is None:
+            if self._position >= len(names):
+                raise InvalidArgument(f"the function has {_counted(names, self._role)}; more were given")
+            name = names[self._position]
+        if name not in self._signatures:
+            nearest = difflib.get_close_matches(name, names, n=1)
+            hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
+            raise InvalidArgument(
+                f"no {self._role} is named {name!r}; there are: {', '.join(names) or 'none'}{hint}"
+            )
+        return self._signatures[name]
+
+    def take(self, name: str | None) -> TensorSignature:
+        """Return what the next argument is for, as ``peek``, and go on.
+
+        :raises InvalidArgument: it was given before.
+        """
+        signature = self.peek(name)
+        self._position += name is None
+        if signature.name in self._taken:
+            raise InvalidArgument(f"{self._role} {signature.name!r} was given twice")
+        self._taken.add(signature.name)
+        return signature
 
 
-def _split_name(text: str, names: Sequence[str]) -> tuple[str | None, str]:
-    """Split ``NAME=SPEC``; a type in front of the ``=`` is no name, and a name may hold ``=`` itself."""
-    head, equals, rest = text.partition("=")
-    if not equals or TensorType.parse(head) is not None or head[:1] in ("@", "+", "*", "&", "("):
-        return None, text
-    for name in names:
-        if text.startswith(name + "="):
-            return name, text[len(name) + 1 :]
-    return head, rest
-
-
-def _checked_name(
-    name: str | None,
-    position: int,
-    names: Sequence[str],
-    given: dict[str, object] | dict[str, np.ndarray | None] | dict[str, OutputTarget],
-    role: str,
-    count: int,
-) -> str:
-    if name is None:
-        if position >= len(names):
-            raise InvalidArgument(f"the function has {len(names)} {role}s; more were given")
-        name = names[position]
-    elif name not in names:
-        nearest = difflib.get_close_matches(name, names, n=1)
-        hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
-        raise InvalidArgument(f"no {role} is named {name!r}; there are: {', '.join(names) or 'none'}{hint}")
-    if name in given:
-        raise InvalidArgument(f"{role} {name!r} was given twice")
-    return name
+def _arrays(text: str, signature: TensorSignature, reader: TensorReader) -> list[np.ndarray]:
+    if text.startswith("*"):
+        return reader.read_remaining(_npy_path(text))
+    return [_parse_one(text, signature, reader)]
 
 
 def _parse_one(text: str, signature: TensorSignature, reader: TensorReader) -> np.ndarray:
@@ -189,6 +205,10 @@ def _reinterpret(array: np.ndarray, signature: TensorSignature) -> np.ndarray:
     if array.dtype.kind == "V" and array.dtype.itemsize == dtype.itemsize:
         return array.view(dtype)
     return array
+
+
+def _counted(items: Sequence[object], role: str) -> str:
+    return f"{len(items)} {role}{'' if len(items) == 1 else 's'}"
 
 
 def _type_of(signature: TensorSignature) -> TensorType:

@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def describe_module(module: Module, file_bytes: int, report: dict[str, Any] | None) -> dict[str, Any]:
-    """Return what ``thalweg inspect --json`` prints. ``phase_seconds`` is null if it was compiled elsewhere."""
+    """Return what ``thalweg inspect --json`` prints. ``phase_seconds`` is null without a report."""
     return {
         "name": module.name,
         "producer": module.producer,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from thalweg.errors import ThalwegError
 from thalweg.tools.arguments import Parser, normalize_long_options
+from thalweg.tools.log import configure_logging
 
 if TYPE_CHECKING:
     import argparse
@@ -33,10 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status: 0, 1 for an error, 2 for wrong usage, 130 for Ctrl-C."""
     words = normalize_long_options(sys.argv[1:] if arguments is None else arguments)
     try:
-        if "THALWEG_LOG" in os.environ:
-            from thalweg.tools.log import configure_logging  # logging is slow to import
-
-            configure_logging(os.environ["THALWEG_LOG"])
+        configure_logging(os.environ.get("THALWEG_LOG", ""))
         status = _run_command(words)
         sys.stdout.flush()
     except ThalwegError as error:

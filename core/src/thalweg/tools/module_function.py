@@ -26,6 +26,8 @@ class LoadedFunction:
 
     signature: FunctionSignature
     call: Callable[..., Any]
+    device: str
+    """The device's URI, or ``host`` for a program that runs inline."""
 
     def results(self, *inputs: np.ndarray) -> list[np.ndarray]:
         """Call the function and return its results as arrays, in order."""
@@ -50,7 +52,7 @@ def add_function_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="SPEC",
-        help="an input: 2x2xi32=1 2 3 4, 4xf32=0, 3, @a.npy, +a.npy, *a.npy, 4xf32=@a.bin, NAME=SPEC; repeatable",
+        help="an input: 2x2xi32=1 2 3 4, 4xf32=0, 3, @a.npy, +a.npy, *a.npy, 4xf32=@a.bin, NAME=SPEC",
     )
     parser.add_argument("--verify", choices=("code", "full"), default="code", help="full: the constants too")
     parser.add_argument("--no-native", action="store_true", help="refuse modules that hold machine code")
@@ -79,7 +81,10 @@ def loaded_function(
     """Load ``module`` onto the device that the options name, and close the program at the end."""
     program = load(module, options.device, registry=registry, allow_native=not options.no_native)
     try:
-        yield LoadedFunction(signature, program[signature.name])
+        inline = program.variant.inline or program.device is None
+        yield LoadedFunction(
+            signature, program[signature.name], "host" if inline else program.device.identifier
+        )
     finally:
         program.close()
 

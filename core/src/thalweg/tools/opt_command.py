@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="a pass to run, in the order given; repeatable, or a comma list; without any, FILE is only verified",
+        help="a pass to run, in the order given; repeatable, or a comma list",
     )
     parser.add_argument("--list-passes", action="store_true", help="print the passes there are")
     parser.add_argument("-o", "--output", default="-", metavar="OUT", help="default: -, standard output")

@@ -18,11 +18,11 @@ class Progress(Protocol):
 @contextmanager
 def show_progress(verbose: bool, stream: TextIO | None = None) -> Iterator[Progress | None]:
     """Yield the callback for a compilation: plain lines if ``verbose``, else a bar on a terminal."""
-    stream = stream or sys.stderr
+    where: TextIO = stream or sys.stderr
     if verbose:
-        yield PhaseLines(stream)
-    elif stream.isatty():
-        with _bar(stream) as progress:
+        yield PhaseLines(where)
+    elif where.isatty():
+        with _bar(where) as progress:
             yield progress
     else:
         yield None

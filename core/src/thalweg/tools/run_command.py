@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
         action="append",
         default=[],
         metavar="SPEC",
-        help="where a result goes: - prints, @FILE creates, +FILE appends (.npy, else raw), '' ignores; repeatable",
+        help="where a result goes: - prints, @FILE creates, +FILE appends (.npy, else raw), '' ignores",
     )
     parser.add_argument(
         "--output-max-element-count", type=int, default=1024, metavar="N", help="default: 1024"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -70,7 +69,7 @@ class TensorReader:
     def _open(self, path: str, restart: bool) -> BinaryIO:
         if path not in self._streams:
             try:
-                self._streams[path] = self._stack.enter_context(Path(path).open("rb"))
+                self._streams[path] = self._stack.enter_context(open(path, "rb"))  # noqa: SIM115
             except OSError as error:
                 raise InvalidArgument(f"cannot read {path}: {error.strerror}") from error
         if restart:

@@ -88,7 +88,7 @@ def _range(dtype: str) -> tuple[int, int]:
 
 
 def _check_brackets(tokens: Sequence[str], tensor_type: TensorType) -> None:
-    """Check that brackets nest as the shape does; the outermost may be left out, and one flat list is fine."""
+    """Check that brackets nest as the shape does; the outermost may be left out, and a flat list is fine."""
     words = iter([*tokens, "]"])
     tree = _read_list(words)
     if next(words, None) is not None:
