@@ -45,19 +45,31 @@ BLOCK = 4096
 """Elements of the innermost dimension that one step of the nest covers."""
 
 
+MAX_TILE = 16
+"""The most rows of a tile that is transposed in registers."""
+
+
 @dataclass(frozen=True)
 class Form:
-    """A generic, its collapsed space (accesses: inputs, then the output) and its vector length."""
+    """A generic, its collapsed space (accesses: inputs, then the output) and its vector length.
+
+    ``crossed``: the dimension along which inputs lie that do not lie along the innermost one; they are read in square
+    tiles of ``lanes`` and transposed in registers. ``None`` when there is none.
+    """
 
     op: linalg.GenericOp
     space: Space
     lanes: int
+    crossed: int | None
 
 
 def accepts(dispatch: Dispatch) -> bool:
     """Return whether this emitter takes the dispatch: one elementwise generic with one result."""
     root = analyse(dispatch).root
-    return isinstance(root, linalg.GenericOp) and not is_reduction(root) and len(root.outputs) == 1
+    if not isinstance(root, linalg.GenericOp) or is_reduction(root) or len(root.outputs) != 1:
+        return False
+    output = root.indexing_maps.data[-1].data
+    return output == type(output).identity(len(root.iterator_types.data))
 
 
 def form_of(dispatch: Dispatch, settings: Mapping[str, Any]) -> Form:
@@ -66,14 +78,24 @@ def form_of(dispatch: Dispatch, settings: Mapping[str, Any]) -> Form:
     assert isinstance(op, linalg.GenericOp)
     maps = [m.data for m in op.indexing_maps.data]
     extents = shape_of(op.results[0])
-    if maps[-1] != type(maps[-1]).identity(len(extents)):
-        extents = iteration_extents(op)
     accesses = [map_access(m, shape_of(v)) for v, m in zip([*op.inputs, *op.outputs], maps)]
     indexed = {inner.dim.value.data for inner in op.body.block.ops if isinstance(inner, linalg.IndexOp)}
     classes = [d if d in indexed else -1 for d in range(len(extents))]
     space = collapse(extents, accesses, classes)
-    extent = space.extents[-1] if space.extents else 1
-    return Form(op, space, fitting_lanes(lanes_for(settings, widest_bytes([op])), extent))
+    lanes = lanes_for(settings, widest_bytes([op]))
+    crossed = _crossed(op, space)
+    if crossed is not None:
+        lanes = fitting_lanes(min(lanes, MAX_TILE), min(space.extents[crossed], space.extents[-1]))
+        return Form(op, space, lanes, crossed)
+    return Form(op, space, fitting_lanes(lanes, space.extents[-1] if space.extents else 1), None)
+
+
+def _crossed(op: linalg.GenericOp, space: Space) -> int | None:
+    for index in range(len(op.inputs)):
+        strides = space.accesses[index].strides
+        if uses_operand(op, index) and len(strides) > 1 and strides[-1] not in (0, 1) and 1 in strides:
+            return strides.index(1)
+    return None
 
 
 def iteration_extents(op: linalg.GenericOp) -> tuple[int, ...]:
@@ -101,6 +123,10 @@ def levels_of(form: Form) -> list[Level]:
     if not form.space.extents:
         return []
     *outer, inner = form.space.extents
+    if form.crossed is not None:
+        levels = [Level(extent) for extent in outer]
+        levels[form.crossed] = Level(outer[form.crossed], form.lanes)
+        return [*levels, Level(inner, form.lanes)]
     return [*(Level(extent) for extent in outer), Level(inner, min(BLOCK, max(inner, 1)))]
 
 
@@ -115,6 +141,9 @@ def emit(b: KernelBuilder, dispatch: Dispatch, plan: KernelPlan, settings: Mappi
     with nest(b, levels, Split.of(plan.parameters["split"])) as coordinates:
         if not levels:
             _point(b, form, inputs, tensors.result, [], 1)
+            return
+        if form.crossed is not None:
+            _tile(b, form, inputs, tensors.result, coordinates)
             return
         whole, last = vector_starts(levels[-1].step, form.lanes)
         *outer, start = coordinates
@@ -147,6 +176,57 @@ def _point(
             else read(b, tensor, flat_index(b, access, coordinates), lanes, stride)
         )
     emit_body(b, form, values, output, target, coordinates, lanes)
+
+
+def _tile(
+    b: KernelBuilder, form: Form, inputs: Sequence[Tensor | None], output: Tensor, corner: Sequence[Int]
+) -> None:
+    """Compute a square tile: ``lanes`` rows along the innermost dimension, one for each step of ``crossed``."""
+    *reads, target = form.space.accesses
+    tiles = [
+        _transposed(b, form, tensor, access, corner)
+        if tensor is not None and access.strides[-1] not in (0, 1) and access.strides[form.crossed] == 1
+        else None
+        for tensor, access in zip(inputs, reads)
+    ]
+    for row in range(form.lanes):
+        coordinates = list(corner)
+        coordinates[form.crossed] = b.add(corner[form.crossed], row)
+        values = []
+        for tensor, access, tile in zip(inputs, reads, tiles):
+            if tensor is None:
+                values.append(Value("poison", "i64"))
+            elif tile is not None:
+                values.append(tile[row])
+            else:
+                index = flat_index(b, access, coordinates)
+                values.append(read(b, tensor, index, form.lanes, access.strides[-1]))
+        emit_body(b, form, values, output, target, coordinates, form.lanes)
+
+
+def _transposed(
+    b: KernelBuilder, form: Form, tensor: Tensor, access: Access, corner: Sequence[Int]
+) -> list[Value]:
+    """Read a tile along ``crossed`` and return it as vectors along the innermost dimension."""
+    *outer, inner = corner
+    indices = [flat_index(b, access, [*outer, b.add(inner, column)]) for column in range(form.lanes)]
+    return transpose(b, [read(b, tensor, index, form.lanes) for index in indices])
+
+
+def transpose(b: KernelBuilder, vectors: Sequence[Value]) -> list[Value]:
+    """Transpose as many vectors as they have lanes (a power of two), by exchanging blocks of 1, 2, 4, … lanes."""
+    rows, count = list(vectors), len(vectors)
+    block = 1
+    while block < count:
+        for row in (row for row in range(count) if not row & block):
+            upper, lower = rows[row], rows[row + block]
+            lanes = range(count)
+            rows[row] = b.shuffle(upper, lower, [l if not l & block else count + l - block for l in lanes])
+            rows[row + block] = b.shuffle(
+                upper, lower, [l + block if not l & block else count + l for l in lanes]
+            )
+        block *= 2
+    return rows
 
 
 def emit_body(
