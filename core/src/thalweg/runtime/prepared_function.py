@@ -32,15 +32,9 @@ class PreparedFunction(HostMemoryFunction):
         self._device = device
         self._recorded = recorded
         self._idle: list[PreparedCall] = []
-        self._shapes = tuple((check.dtype, check.shape, check.nbytes) for check in self._inputs)
-        self._only_output = self._shape_of_only_output()
+        self._forms = tuple((check.dtype, check.shape, check.nbytes) for check in self._inputs)
+        self._output_forms = tuple((check.dtype, check.shape, check.nbytes) for check in self._outputs)
         self._idle.append(self._prepare())
-
-    def _shape_of_only_output(self) -> tuple[np.dtype, tuple[int, ...], int] | None:
-        if len(self._outputs) != 1:
-            return None
-        check = self._outputs[0]
-        return check.dtype, check.shape, check.nbytes
 
     def _prepare(self) -> PreparedCall:
         recorded = self._recorded
@@ -52,53 +46,63 @@ class PreparedFunction(HostMemoryFunction):
     def __call__(self, /, *positional: Any, out: Any = None, **named: Any) -> Any:
         """Run the function to its end; see ``ProgramFunction``.
 
-        The common call (positional arrays of the right form, ``out=`` one array) is checked and placed here
-        in a few microseconds. Whatever else comes takes the general way, which accepts the same and explains
-        what it refuses.
+        The common call (positional arrays of the right form, results new or in ``out=`` arrays of the right
+        form) is checked and placed here in a few microseconds. Whatever else comes takes the general way,
+        which accepts the same and explains what it refuses.
         """
-        if out is not None and not named and self._only_output is not None:
-            addresses = self._place(positional, out)
+        if not named and len(positional) == len(self._forms):
+            addresses = self._place_inputs(positional)
             if addresses is not None:
-                self._invoke(addresses)
-                return out
+                if out is None:
+                    results: Any = [self.new_result(check) for check in self._outputs]
+                    addresses += [result._address for result in results]
+                    self._invoke(addresses)
+                    return self._result(results)
+                targets = out if type(out) is tuple else (out,)
+                if len(targets) == len(self._output_forms) and self._place_targets(addresses, targets):
+                    self._invoke(addresses)
+                    return self._result(targets)
         return super().__call__(*positional, out=out, **named)
 
-    def _place(self, positional: tuple[Any, ...], out: Any) -> list[int] | None:
-        """Return the addresses of arguments that are right and need no copy, else ``None``."""
-        shapes = self._shapes
-        if len(positional) != len(shapes):
-            return None
-        dtype, shape, size = self._only_output  # type: ignore[misc]
-        if type(out) is np.ndarray:
-            behaved = out.flags.num & WRITABLE_CONTIGUOUS_ALIGNED == WRITABLE_CONTIGUOUS_ALIGNED
-            if not behaved or out.dtype is not dtype or out.shape != shape:
-                return None
-            target = address_of(out)
-        elif (
-            type(out) is DeviceArray
-            and out.dtype is dtype
-            and out.shape == shape
-            and out._address is not None
-        ):
-            target = out._address
-        else:
-            return None
+    def _place_inputs(self, values: tuple[Any, ...]) -> list[int] | None:
+        """Return the addresses of inputs that are right and need no copy, else ``None``."""
         addresses = []
-        for value, (dtype, shape, input_size) in zip(positional, shapes):
+        for value, (dtype, shape, _) in zip(values, self._forms):
             if type(value) is np.ndarray:
                 aligned = value.flags.num & CONTIGUOUS_ALIGNED == CONTIGUOUS_ALIGNED
                 if not aligned or value.dtype is not dtype or value.shape != shape:
                     return None
-                address = address_of(value)
+                addresses.append(address_of(value))
             elif type(value) is DeviceArray and value.dtype is dtype and value.shape == shape:
-                address = value._address
+                if value._address is None:
+                    return None
+                addresses.append(value._address)
             else:
                 return None
-            if address is None or (address < target + size and target < address + input_size):
-                return None
-            addresses.append(address)
-        addresses.append(target)
         return addresses
+
+    def _place_targets(self, addresses: list[int], targets: tuple[Any, ...]) -> bool:
+        """Append the addresses of targets that are right and share no memory; return whether all are."""
+        sizes = [form[2] for form in self._forms]
+        for target, (dtype, shape, size) in zip(targets, self._output_forms):
+            if type(target) is np.ndarray:
+                behaved = target.flags.num & WRITABLE_CONTIGUOUS_ALIGNED == WRITABLE_CONTIGUOUS_ALIGNED
+                if not behaved or target.dtype is not dtype or target.shape != shape:
+                    return False
+                address = address_of(target)
+            elif type(target) is DeviceArray and target.dtype is dtype and target.shape == shape:
+                if target._address is None:
+                    return False
+                address = target._address
+            else:
+                return False
+            end = address + size
+            for other, other_size in zip(addresses, sizes):
+                if address < other + other_size and other < end:
+                    return False
+            addresses.append(address)
+            sizes.append(size)
+        return True
 
     def _invoke(self, addresses: list[int]) -> None:
         try:
