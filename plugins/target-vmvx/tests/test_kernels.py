@@ -45,7 +45,7 @@ def test_conv_with_bias_and_relu_epilogue(run_kernel):
             tw.ConvOp, [x, w], (1, 4, 6, 6),
             strides=(1, 1), dilations=(1, 1), pads_low=(1, 1), pads_high=(1, 1), groups=1,
         )  # fmt: skip
-        zero = lambda s: s.constant(0, "f32")  # noqa: E731
+        zero = lambda s: s.constant(0, "f32")
         return f.elementwise([y, b], lambda s, v, c: s.maximumf(s.addf(v, c), zero(s)))
 
     x, w, b = draw(1, 3, 6, 6), draw(4, 3, 3, 3), draw(4, 1, 1)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from thalweg.errors import Aborted, InvalidArgument, ModuleFormatError, NotSupported
+from thalweg.api import Aborted, InvalidArgument, ModuleFormatError, NotSupported
 from thalweg.ir import Dispatch, FunctionBuilder
 from thalweg.ir.dialects import tw
 from thalweg.module.module import ExecutableRecord

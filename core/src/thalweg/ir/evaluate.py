@@ -204,6 +204,7 @@ def _step(op: Operation, operands: tuple[int, ...]) -> ScalarStep:
         raise NotSupported(op.name, f"{op.name} in the body of a linalg.generic cannot be evaluated")
     dtype = element_name(op.results[0].type)
     if isinstance(op, arith.ConstantOp):
+        assert isinstance(op.value, builtin.IntegerAttr | builtin.FloatAttr), op
         value = op.value.value.data
         return ScalarStep("constant", dtype=dtype, value=_stored(value, numpy_dtype(dtype)))
     if isinstance(op, arith.CmpfOp | arith.CmpiOp):

@@ -10,8 +10,8 @@ import zlib
 from collections.abc import Sequence
 
 import numpy as np
+from thalweg.api import ModuleFormatError
 from thalweg.dtypes import numpy_dtype
-from thalweg.errors import ModuleFormatError
 from thalweg.semantics import GenericForm, ScalarStep
 
 from thalweg_target_vmvx.bytecode import (

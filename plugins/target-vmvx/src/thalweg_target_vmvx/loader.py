@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from thalweg.errors import ModuleFormatError
+from thalweg.api import ModuleFormatError
 from thalweg.hal.executable import ExecutableLoader, HostKernel, LoadedLibrary
 from thalweg.module.module import ExecutableRecord
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from thalweg.api import Aborted, InvalidArgument, OutOfRange
 from thalweg.dtypes import numpy_dtype
-from thalweg.errors import Aborted, InvalidArgument, OutOfRange
 from thalweg.semantics import evaluate_generic, evaluate_structured
 
 from thalweg_target_vmvx.bytecode import Constant, Function, Generic, Instruction, TensorType
@@ -41,12 +41,15 @@ class Kernel:
                 f" got {len(bindings)} and {workgroup_count}"
             )
         arrays = [_array(binding, type_, function.name) for binding, type_ in zip(bindings, types)]
-        registers: list[np.ndarray | None] = list(arrays[: len(function.operands)])
+        registers = dict(enumerate(arrays[: len(function.operands)]))
+        made = len(registers)
         try:
             for instruction, released in zip(function.instructions, self._releases):
-                registers.extend(_execute(instruction, registers))
+                for result in _execute(instruction, registers):
+                    registers[made] = result
+                    made += 1
                 for register in released:
-                    registers[register] = None
+                    del registers[register]
         except OutOfRange as error:
             raise Aborted(f"{function.name}: {error}") from error
         for target, register in zip(arrays[len(function.operands) :], function.returned):
@@ -61,7 +64,7 @@ def _array(binding: memoryview, type_: TensorType, name: str) -> np.ndarray:
     return np.frombuffer(binding[: type_.size], numpy_dtype(type_.dtype)).reshape(type_.shape)
 
 
-def _execute(instruction: Instruction, registers: list[np.ndarray | None]) -> list[np.ndarray]:
+def _execute(instruction: Instruction, registers: dict[int, np.ndarray]) -> list[np.ndarray]:
     if isinstance(instruction, Constant):
         return [instruction.array]
     if isinstance(instruction, Generic):

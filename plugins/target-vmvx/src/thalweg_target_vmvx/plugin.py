@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from thalweg.plugin.hookspecs import hookimpl
-from thalweg.plugin.specs import ConformanceProfileSpec, ExecutableLoaderSpec, TargetBackendSpec
+from thalweg.api import ConformanceProfileSpec, ExecutableLoaderSpec, TargetBackendSpec, hookimpl
+
+API_VERSION = (1, 0)
+"""The plugin API that this package is written for."""
 
 FORMAT = "thalweg-vmvx-1"
 
@@ -33,7 +35,10 @@ def thalweg_target_backend(name: str) -> TargetBackendSpec | None:
     if name not in _SUMMARIES:
         return None
     return TargetBackendSpec(
-        name=name, summary=_SUMMARIES[name], create=lambda options: _create_backend(name)
+        name=name,
+        summary=_SUMMARIES[name],
+        api_version=API_VERSION,
+        create=lambda options: _create_backend(name),
     )
 
 
@@ -43,7 +48,11 @@ def thalweg_executable_loader(name: str) -> ExecutableLoaderSpec | None:
     if name != "vmvx":
         return None
     return ExecutableLoaderSpec(
-        name=name, summary="loads vmvx's bytecode", formats=(FORMAT,), create=_create_loader
+        name=name,
+        summary="loads vmvx's bytecode",
+        api_version=API_VERSION,
+        formats=(FORMAT,),
+        create=_create_loader,
     )
 
 
@@ -52,4 +61,6 @@ def thalweg_conformance_profile(name: str) -> ConformanceProfileSpec | None:
     """Tell the conformance suite which executables this target makes."""
     if name != "vmvx":
         return None
-    return ConformanceProfileSpec(name=name, summary="vmvx", executable_formats=(FORMAT,))
+    return ConformanceProfileSpec(
+        name=name, summary=_SUMMARIES[name], api_version=API_VERSION, executable_formats=(FORMAT,)
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from thalweg.errors import NotSupported
+from thalweg.api import NotSupported
 from thalweg.ir import Dispatch, element_name, shape_of
 from thalweg.ir.dialects.tw import StructuredOp
 from thalweg.ir.evaluate import constant_array, generic_form

@@ -5,8 +5,8 @@ What passes runs without reading outside an array; only values (a gather's indic
 
 from __future__ import annotations
 
+from thalweg.api import ModuleFormatError
 from thalweg.dtypes import dtype_name
-from thalweg.errors import ModuleFormatError
 
 from thalweg_target_vmvx.bytecode import Constant, Function, Generic, Instruction, TensorType
 from thalweg_target_vmvx.generic_rules import check_generic
