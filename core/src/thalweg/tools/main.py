@@ -5,16 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 from thalweg.errors import ThalwegError
 from thalweg.tools.arguments import Parser, normalize_long_options
 from thalweg.tools.log import configure_logging
-
-if TYPE_CHECKING:
-    import argparse
 
 COMMANDS: dict[str, str] = {
     "compile": "compile a model into a module",
@@ -55,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run_command(words: list[str]) -> int:
     parser = Parser(prog="thalweg", description="Compile machine-learning models and run them.")
     parser.add_argument("--version", action="store_true", help="print the version")
-    subparsers = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
     chosen = next((word for word in words if not word.startswith("-")), None)
     for name, summary in COMMANDS.items():
         subparser = subparsers.add_parser(
@@ -65,7 +62,7 @@ def _run_command(words: list[str]) -> int:
             command = _command_module(name)
             command.configure(subparser, words[words.index(name) + 1 :])
             subparser.set_defaults(command=command, parser=subparser)
-    options: argparse.Namespace = parser.parse_args(words)
+    options: Namespace = parser.parse_args(words)
     if options.version:
         from thalweg import __version__  # reads package metadata
 
