@@ -59,6 +59,7 @@ class LocalDriver(Driver):
         self._check_path(path)
         loaders = self._loaders or LoaderSet.installed(Registry.from_environment())
         return {
+            "runs_on": "hardware",
             "machine": platform.machine(),
             "processors": available_processors(),
             "executable formats": ", ".join(loaders.formats()),

@@ -20,7 +20,9 @@ DRIVER_SUMMARIES = {
 
 ELF_FORMATS = ("thalweg-elf-x86_64-1", "thalweg-elf-aarch64-1", "thalweg-elf-riscv64-1")
 
-CAPABILITIES = frozenset({"host-addressable", "prepared-calls", "import-host", "mapping", "wait-idle"})
+CAPABILITIES = frozenset(
+    {"host-addressable", "prepared-calls", "import-host", "mapping", "wait-idle", "allocator-statistics"}
+)
 
 
 @hookimpl
