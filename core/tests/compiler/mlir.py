@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 
 import numpy as np
-
 from thalweg.compiler.passes import PASSES
 from thalweg.ir.evaluate import evaluate
 from thalweg.ir.program import Program

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from thalweg.compiler.arena import Lifetime, aligned, peak_live_bytes, place
 
 

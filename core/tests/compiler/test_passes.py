@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from .mlir import ops, run, same_values
-
 from thalweg.ir.builder import FunctionBuilder
 from thalweg.ir.dialects import tw
 from thalweg.ir.program import Program
+
+from .mlir import ops, run, same_values
 
 CHAIN = """
 func.func @main(%x: tensor<2x3xf32>) -> tensor<6xf32> {

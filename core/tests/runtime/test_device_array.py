@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import weakref
 
 import numpy as np
 import pytest
 from thalweg.errors import InvalidArgument
+from thalweg.runtime import DeviceArray, load
+
+from .fakes import make_registry
+from .sample import bfloat16, make_module
 
 
 @pytest.fixture
@@ -109,6 +114,50 @@ def test_any_dlpack_object_is_an_input(program):
     np.testing.assert_array_equal(program.copy(DlpackOnly(x)).to_numpy(), x)
 
 
+def test_a_read_only_dlpack_object_is_an_input(program):
+    x = np.arange(16, dtype=np.float32)
+    x.flags.writeable = False
+    np.testing.assert_array_equal(program.copy(DlpackOnly(x)).to_numpy(), x)
+
+
+class OnHost(DlpackOnly):
+    """Shows any device array as one in host memory."""
+
+    def __dlpack__(self, **settings):
+        return self._array.__dlpack__(dl_device=(1, 0), **settings)
+
+    def __dlpack_device__(self):
+        return (1, 0)
+
+
+class OfDlpack0(DlpackOnly):
+    """A producer that knows no versions."""
+
+    def __dlpack__(self, *, stream=None):
+        return self._array.__dlpack__()
+
+
+@pytest.mark.parametrize("producer", [OnHost, OfDlpack0])
+def test_bfloat16_goes_through_dlpack(program, producer, in_host_memory):
+    if producer is OfDlpack0 and not in_host_memory:
+        return  # DLPack 0 has no way to ask for a copy on the host
+    values = bfloat16([1, -2.5, 1e30])
+    result = program.half(producer(program.to_device(values)))
+    assert result.dtype == values.dtype
+    np.testing.assert_array_equal(result.to_numpy(), values)
+
+
+def test_a_capsule_s_bfloat16_has_dlpack_s_code():
+    host = DeviceArray((3,), bfloat16([]).dtype, host=bfloat16([1, 2, 3]))
+    for version, offset in ((None, 0), ((1, 0), 32)):
+        capsule = host.__dlpack__(max_version=version)
+        get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+        get_pointer.restype, get_pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+        name = b"dltensor" if version is None else b"dltensor_versioned"
+        at = get_pointer(capsule, name) + offset + 20
+        assert ctypes.string_at(at, 4) == bytes([4, 16, 1, 0]), "code kDLBfloat, 16 bits, 1 lane"
+
+
 def test_a_dlpack_object_that_cannot_be_read_is_refused(program):
     class Elsewhere(DlpackOnly):
         def __dlpack__(self, **settings):
@@ -144,11 +193,6 @@ def test_a_single_element_is_a_number(program):
 
 
 def test_it_outlives_its_program(kind, device):
-    from thalweg.runtime import load
-
-    from .fakes import make_registry
-    from .sample import make_module
-
     program = load(make_module(inline=kind == "inline"), device, registry=make_registry())
     result = program.copy(np.arange(16, dtype=np.float32))
     program.close()

@@ -109,8 +109,8 @@ const char *tw_program_command_name(const tw_program *program, uint32_t command)
 uint32_t tw_program_slot_count(const tw_program *program);
 uint32_t tw_program_segment_count(const tw_program *program);
 uint32_t tw_program_segment_tiles(const tw_program *program, uint32_t segment);
-uint64_t tw_program_run_tile(const tw_program *program, const tw_context *context, uint32_t segment, uint32_t tile,
-                             uint32_t worker);
+uint64_t tw_program_run_tiles(const tw_program *program, const tw_context *context, uint32_t segment, uint32_t first,
+                              uint32_t count, uint32_t worker);
 
 /* ---- queue.c ----------------------------------------------------------------------------------------------- */
 

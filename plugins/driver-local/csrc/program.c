@@ -23,8 +23,8 @@ enum { OP_DISPATCH = 1, OP_FILL = 2, OP_COPY = 3 };
 typedef struct packed_command {
   uint32_t opcode;
   uint32_t number;        /* in the recorded list */
-  uint32_t tile_count;    /* units of work that may run at once */
-  uint32_t batch;         /* dispatch: workgroups in a tile */
+  uint32_t tile_count;    /* units of work that may run at once: workgroups, or pieces of a transfer */
+  uint32_t reserved;
   uint32_t first_address; /* dispatch: its bindings; fill: target; copy: source, target */
   uint32_t address_count;
   uint32_t first_constant;
@@ -114,9 +114,7 @@ static bool check_command(const tw_program *program, const packed_command *comma
     case OP_DISPATCH: {
       const uint32_t *count = command->workgroup_count;
       uint64_t plane = (uint64_t)count[0] * count[1];
-      if (plane > (uint64_t)1 << 40 || plane * count[2] > (uint64_t)1 << 40 || plane * count[2] == 0) return false;
-      uint64_t total = plane * count[2];
-      return command->payload && command->batch && (total + command->batch - 1) / command->batch == command->tile_count;
+      return command->payload && plane <= INT32_MAX && plane * count[2] == command->tile_count;
     }
     case OP_FILL:
       return command->address_count == 1;
@@ -284,42 +282,31 @@ static void *local_memory(uint64_t size) {
 
 /* ---- tiles -------------------------------------------------------------------------------------------------- */
 
-static uint64_t run_workgroups(const packed_command *command, const thalweg_dispatch_t *dispatch, uint32_t tile,
-                               uint32_t worker) {
-  const uint32_t *count = command->workgroup_count;
-  uint64_t first = (uint64_t)tile * command->batch;
-  uint64_t total = (uint64_t)count[0] * count[1] * count[2];
-  uint64_t last = total - first < command->batch ? total : first + command->batch;
+static uint64_t run_workgroups(const packed_command *command, const thalweg_dispatch_t *dispatch, uint32_t first,
+                               uint32_t count, uint32_t worker) {
+  const uint32_t *extent = command->workgroup_count;
   thalweg_kernel_t kernel = (thalweg_kernel_t)(uintptr_t)command->payload;
   thalweg_workgroup_t workgroup;
   workgroup.worker = worker;
   workgroup.local_memory_size = command->local_memory;
   workgroup.local_memory = NULL;
   if (command->local_memory && !(workgroup.local_memory = local_memory(command->local_memory))) return TW_NO_MEMORY;
-  uint64_t row = first / count[0];
-  workgroup.id[0] = (uint32_t)(first % count[0]);
-  workgroup.id[1] = (uint32_t)(row % count[1]);
-  workgroup.id[2] = (uint32_t)(row / count[1]);
-  for (uint64_t i = first; i < last; ++i) {
+  uint32_t row = first / extent[0];
+  workgroup.id[0] = first % extent[0];
+  workgroup.id[1] = row % extent[1];
+  workgroup.id[2] = row / extent[1];
+  for (uint32_t i = 0; i < count; ++i) {
     int32_t status = kernel(dispatch, &workgroup);
     if (status) return (uint64_t)(command->number + 1) << 32 | (uint32_t)status;
-    if (++workgroup.id[0] == count[0]) {
+    if (++workgroup.id[0] == extent[0]) {
       workgroup.id[0] = 0;
-      if (++workgroup.id[1] == count[1]) {
+      if (++workgroup.id[1] == extent[1]) {
         workgroup.id[1] = 0;
         ++workgroup.id[2];
       }
     }
   }
   return TW_OK;
-}
-
-/* A transfer's tile is TRANSFER_TILE bytes; the last one takes the rest, however long. */
-static void tile_range(const packed_command *command, uint64_t length, uint32_t tile, uint64_t *start, uint64_t *size) {
-  *start = (uint64_t)tile * TRANSFER_TILE;
-  if (*start > length) *start = length;
-  *size = length - *start;
-  if (tile + 1 < command->tile_count && *size > TRANSFER_TILE) *size = TRANSFER_TILE;
 }
 
 static void fill(unsigned char *target, uint64_t size, uint32_t pattern) {
@@ -334,20 +321,34 @@ static void fill(unsigned char *target, uint64_t size, uint32_t pattern) {
   memcpy(target + whole, bytes, size - whole);
 }
 
-uint64_t tw_program_run_tile(const tw_program *program, const tw_context *context, uint32_t segment, uint32_t tile,
-                             uint32_t worker) {
-  uint32_t index = program->segments[segment].first_command;
-  while (tile >= program->commands[index].tile_count) tile -= program->commands[index++].tile_count;
-  const packed_command *command = &program->commands[index];
-  if (command->opcode == OP_DISPATCH) return run_workgroups(command, &context->dispatch[index], tile, worker);
-  const uint64_t *addresses = context->addresses + command->first_address;
-  uint64_t start, size;
-  tile_range(command, context->lengths[index], tile, &start, &size);
-  if (!size) return TW_OK;
+/* A tile is TRANSFER_TILE bytes; the command's last one takes the rest, however long. */
+static void run_transfer(const packed_command *command, const uint64_t *addresses, uint64_t length, uint32_t first,
+                         uint32_t count) {
+  uint64_t start = (uint64_t)first * TRANSFER_TILE, end = start + (uint64_t)count * TRANSFER_TILE;
+  if (first + count == command->tile_count || end > length) end = length;
+  if (start >= end) return;
   if (command->opcode == OP_FILL) {
-    fill((unsigned char *)(uintptr_t)addresses[0] + start, size, command->pattern);
+    fill((unsigned char *)(uintptr_t)addresses[0] + start, end - start, command->pattern);
   } else {
-    memmove((unsigned char *)(uintptr_t)addresses[1] + start, (unsigned char *)(uintptr_t)addresses[0] + start, size);
+    memmove((unsigned char *)(uintptr_t)addresses[1] + start, (unsigned char *)(uintptr_t)addresses[0] + start,
+            end - start);
+  }
+}
+
+uint64_t tw_program_run_tiles(const tw_program *program, const tw_context *context, uint32_t segment, uint32_t first,
+                              uint32_t count, uint32_t worker) {
+  uint32_t index = program->segments[segment].first_command;
+  while (first >= program->commands[index].tile_count) first -= program->commands[index++].tile_count;
+  for (; count; ++index, first = 0) {
+    const packed_command *command = &program->commands[index];
+    uint32_t here = command->tile_count - first < count ? command->tile_count - first : count;
+    count -= here;
+    if (command->opcode == OP_DISPATCH) {
+      uint64_t error = run_workgroups(command, &context->dispatch[index], first, here, worker);
+      if (error) return error;
+    } else {
+      run_transfer(command, context->addresses + command->first_address, context->lengths[index], first, here);
+    }
   }
   return TW_OK;
 }

@@ -1,9 +1,10 @@
 /* The worker pool: threads that help whoever replays a program.
  *
  * One replay at a time has the pool; a second one that runs meanwhile runs alone on its caller's thread. The state of
- * a replay is one word, the cursor: (generation, tiles left). Who takes a tile by compare-and-swap holds its segment
- * open, and may read the pool's plain fields until that tile is counted as finished. Who finishes a segment's last
+ * a replay is one word, the cursor: (generation, tiles left). Who takes tiles by compare-and-swap holds their segment
+ * open, and may read the pool's plain fields until those tiles are counted as finished. Who finishes a segment's last
  * tile starts the next: segments of one tile it runs at once itself, for a wider one it raises the generation.
+ * Everybody takes a share of what is left, large first and small last (guided self-scheduling).
  */
 #define _GNU_SOURCE
 #include <limits.h>
@@ -16,6 +17,7 @@
 #include "local.h"
 
 #define SPIN_NS 30000u
+#define SHARES 4u /* who takes tiles takes 1/SHARES of an equal part of what is left */
 
 struct tw_pool {
   _Alignas(64) atomic_uint_fast64_t cursor; /* generation << 32 | tiles left */
@@ -36,6 +38,7 @@ struct tw_pool {
   atomic_int references;
   uint32_t generation;                      /* of the process */
   uint32_t thread_count;                    /* workers, without the caller */
+  uint32_t started;                         /* of them */
   uint64_t spin_ns;
   struct worker {
     tw_pool *pool;
@@ -86,7 +89,7 @@ static void advance(tw_pool *pool, uint32_t segment, uint32_t worker, bool is_ca
       announce(pool, tiles - 1);
       return;
     }
-    uint64_t error = tw_program_run_tile(program, context, segment, 0, worker);
+    uint64_t error = tw_program_run_tiles(program, context, segment, 0, 1, worker);
     if (error) set_error(pool, error);
   }
   atomic_store(&pool->running, false);
@@ -97,16 +100,18 @@ static void advance(tw_pool *pool, uint32_t segment, uint32_t worker, bool is_ca
 static uint32_t help(tw_pool *pool, uint32_t worker, bool is_caller) {
   uint_fast64_t cursor = atomic_load_explicit(&pool->cursor, memory_order_acquire);
   while ((uint32_t)cursor) {
-    if (!atomic_compare_exchange_weak_explicit(&pool->cursor, &cursor, cursor - 1, memory_order_acquire,
+    uint32_t left = (uint32_t)cursor, taken = left / (SHARES * (pool->thread_count + 1));
+    if (!taken) taken = 1;
+    if (!atomic_compare_exchange_weak_explicit(&pool->cursor, &cursor, cursor - taken, memory_order_acquire,
                                                memory_order_acquire)) {
       continue;
     }
     uint32_t segment = pool->segment, tiles = pool->tile_count;
     if (!atomic_load_explicit(&pool->error, memory_order_relaxed)) {
-      uint64_t error = tw_program_run_tile(pool->program, pool->context, segment, tiles - (uint32_t)cursor, worker);
+      uint64_t error = tw_program_run_tiles(pool->program, pool->context, segment, tiles - left, taken, worker);
       if (error) set_error(pool, error);
     }
-    if (atomic_fetch_add_explicit(&pool->finished, 1, memory_order_acq_rel) + 1 == tiles) {
+    if (atomic_fetch_add_explicit(&pool->finished, taken, memory_order_acq_rel) + taken == tiles) {
       advance(pool, segment + 1, worker, is_caller);
       if (is_caller && !atomic_load(&pool->running)) break;
     }
@@ -164,10 +169,8 @@ static uint64_t run_alone(const tw_program *program, const tw_context *context) 
   uint32_t count = tw_program_segment_count(program);
   for (uint32_t segment = 0; segment < count; ++segment) {
     uint32_t tiles = tw_program_segment_tiles(program, segment);
-    for (uint32_t tile = 0; tile < tiles; ++tile) {
-      uint64_t error = tw_program_run_tile(program, context, segment, tile, 0);
-      if (error) return error;
-    }
+    uint64_t error = tw_program_run_tiles(program, context, segment, 0, tiles, 0);
+    if (error) return error;
   }
   return TW_OK;
 }
@@ -199,6 +202,7 @@ tw_pool *tw_pool_create(uint32_t threads) {
   cpu_set_t processors;
   bool known = !sched_getaffinity(0, sizeof(processors), &processors);
   pool->spin_ns = known && (uint32_t)CPU_COUNT(&processors) >= threads ? SPIN_NS : 0;
+  pool->thread_count = count; /* as the workers will see it */
   for (uint32_t i = 0; i < count; ++i) {
     struct worker *worker = &pool->workers[i];
     worker->pool = pool;
@@ -208,7 +212,7 @@ tw_pool *tw_pool_create(uint32_t threads) {
       tw_pool_release(pool);
       return NULL;
     }
-    pool->thread_count = i + 1;
+    ++pool->started;
   }
   return pool;
 }
@@ -224,7 +228,7 @@ void tw_pool_close(tw_pool *pool) {
   while (atomic_load(&pool->active)) sched_yield();
   atomic_fetch_add(&pool->event, 1);
   futex_wake(&pool->event, INT_MAX);
-  for (uint32_t i = 0; i < pool->thread_count; ++i) tw_thread_join(pool->workers[i].thread);
+  for (uint32_t i = 0; i < pool->started; ++i) tw_thread_join(pool->workers[i].thread);
 }
 
 void tw_pool_release(tw_pool *pool) {

@@ -1,140 +1,162 @@
-"""Compiles one dispatch to object code and runs it by the kernel C ABI, for the emitters' tests."""
+"""Compiles one dispatch to an image, loads it and runs it by the kernel C ABI, for the emitters' tests."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+import platform
+from collections.abc import Callable, Sequence
+from functools import cache
 
-import llvmlite.binding as llvm
 import numpy as np
-from thalweg.codegen.target import KernelSource, TargetConfiguration
-from thalweg.dtypes import numpy_dtype
+import pytest
+from thalweg.codegen.target import DispatchPlan, KernelSource, TargetConfiguration
+from thalweg.dtypes import dtype_name, numpy_dtype
+from thalweg.hal import kernel_abi
 from thalweg.ir import Dispatch, FunctionBuilder, element_name, shape_of
 from thalweg.ir.evaluate import evaluate_function
-from thalweg_target_llvm_cpu import emitters
+from thalweg.module.module import ExecutableRecord
+from thalweg_driver_local.elf_loader import ElfLoader
+from thalweg_target_llvm_cpu.options import LlvmCpuOptions
+from thalweg_target_llvm_cpu.target import LlvmCpuBackend
 
-llvm.initialize_native_target()
-llvm.initialize_native_asmprinter()
+PROCESSORS = {512: "x86-64-v4", 256: "x86-64-v3", 128: "x86-64-v2"}
+"""Vector bits → the processor whose code the kernels are compiled to, on x86-64."""
+
+GUARD = 64
+"""Bytes around the result that a kernel must not touch."""
 
 
-class DispatchStruct(ctypes.Structure):
-    _fields_ = [
+class _Dispatch(ctypes.Structure):
+    _fields_ = (
         ("bindings", ctypes.POINTER(ctypes.c_void_p)),
         ("constants", ctypes.c_void_p),
         ("workgroup_count", ctypes.c_uint32 * 3),
         ("binding_count", ctypes.c_uint32),
         ("constant_count", ctypes.c_uint32),
         ("reserved", ctypes.c_uint32),
-    ]
+    )
 
 
-class WorkgroupStruct(ctypes.Structure):
-    _fields_ = [
+class _Workgroup(ctypes.Structure):
+    _fields_ = (
         ("id", ctypes.c_uint32 * 3),
         ("worker", ctypes.c_uint32),
         ("local_memory", ctypes.c_void_p),
         ("local_memory_size", ctypes.c_uint64),
-    ]
-
-
-def features(bits):
-    if bits == 512:
-        return "+avx512f,+avx512dq,+avx512bw,+avx512vl,+avx2,+fma,+f16c,-prefer-256-bit"
-    if bits == 256:
-        return "+avx2,+fma,+f16c"
-    return "+sse4.2"
-
-
-def config(bits):
-    return TargetConfiguration(
-        "llvm-cpu",
-        "thalweg-elf-x86_64-1",
-        settings={
-            "vector_bits": bits,
-            "vector_registers": 32 if bits == 512 else 16,
-            "features": features(bits),
-            "triple": "x86_64-unknown-linux-gnu",
-            "cpu": "generic",
-        },
     )
 
 
-def dispatch_of(build, inputs):
-    """inputs: list of (shape, dtype); build(f, *args) -> value"""
-    f = FunctionBuilder("kernel", [(f"x{i}", s, d) for i, (s, d) in enumerate(inputs)])
-    y = build(f, *f.arguments)
-    return Dispatch(f.finish([("y", y)]))
+_KERNEL = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.POINTER(_Dispatch), ctypes.POINTER(_Workgroup))
 
 
-class Compiled:
-    def __init__(self, dispatch, bits=512):
+@cache
+def backend(bits: int) -> tuple[LlvmCpuBackend, TargetConfiguration]:
+    """Return the backend and configuration for vectors of ``bits``; skip what this machine cannot run."""
+    cpu = PROCESSORS[bits] if platform.machine() == "x86_64" else "host"
+    target = LlvmCpuBackend(LlvmCpuOptions(target_cpu=cpu))
+    config = target.configuration()
+    missing = set(config.predicate["features"]) - ElfLoader().machine_features()
+    if missing:
+        pytest.skip(f"this machine lacks {', '.join(sorted(missing))}")
+    return target, config
+
+
+def dispatch_of(build: Callable, inputs: Sequence[tuple[tuple[int, ...], str]], constants=()) -> Dispatch:
+    """Return the dispatch that ``build(f, *operands)`` writes for operands of (shape, dtype).
+
+    :param constants: indices of the operands that are constants.
+    """
+    f = FunctionBuilder("kernel", [(f"x{i}", shape, dtype) for i, (shape, dtype) in enumerate(inputs)])
+    result = build(f, *f.arguments)
+    return Dispatch(f.finish([("y", result)]), frozenset(constants))
+
+
+class Kernel:
+    """A dispatch compiled for vectors of ``bits`` and loaded into this process."""
+
+    def __init__(self, dispatch: Dispatch, bits: int = 512):
+        target, config = backend(bits)
         self.dispatch = dispatch
-        cfg = config(bits)
-        self.plan = emitters.plan(dispatch, cfg)
-        packed = {i: p.shape for i, p in self.plan.packings.items()}
-        self.ir = emitters.emit(KernelSource(dispatch.name, dispatch.text(), self.plan.kernel, packed), cfg)
-        mod = llvm.parse_assembly(self.ir)
-        mod.verify()
-        tm = llvm.Target.from_triple("x86_64-unknown-linux-gnu").create_target_machine(
-            cpu="x86-64", features=features(bits), opt=3, codemodel="default"
-        )
-        pto = llvm.create_pipeline_tuning_options(speed_level=3)
-        pto.loop_vectorization = False
-        pto.slp_vectorization = False
-        pb = llvm.create_pass_builder(tm, pto)
-        pm = pb.getModulePassManager()
-        pm.run(mod, pb)
-        self.optimised = str(mod)
-        self.asm = tm.emit_assembly(llvm.parse_assembly(self.optimised))
-        self.engine = llvm.create_mcjit_compiler(llvm.parse_assembly(self.optimised), tm)
-        self.engine.finalize_object()
-        address = self.engine.get_function_address(dispatch.name)
-        self.function = ctypes.CFUNCTYPE(
-            ctypes.c_int32, ctypes.POINTER(DispatchStruct), ctypes.POINTER(WorkgroupStruct)
-        )(address)
+        self.plan: DispatchPlan = target.plan(dispatch, config)
+        packed = {index: packing.shape for index, packing in self.plan.packings.items()}
+        source = KernelSource(dispatch.name, dispatch.text(), self.plan.kernel, packed)
+        self.translated = target.translate(source, config)
+        linked = target.link([self.translated], config)
+        record = ExecutableRecord("test", linked.format, linked.data, linked.entries)
+        self._library = ElfLoader().load(record)
+        self.function = _KERNEL(self._library.kernels[0].address)
 
-    def run(self, inputs: Sequence[np.ndarray]):
+    @property
+    def assembly(self) -> str:
+        """The kernel's assembly."""
+        return self.translated.dumps[".s"].decode()
+
+    def run(self, inputs: Sequence[np.ndarray]) -> tuple[int, np.ndarray]:
+        """Run all workgroups; returns the first failing status (or 0) and the result."""
         result = self.dispatch.results[0]
         shape, dtype = shape_of(result), numpy_dtype(element_name(result.type))
-        guard = 64
-        size = int(np.prod(shape))
-        raw = np.full(size * dtype.itemsize + 2 * guard, 0xA5, np.uint8)
-        out = raw[guard : guard + size * dtype.itemsize].view(dtype).reshape(shape)
-        arrays = [np.ascontiguousarray(x).reshape(x.shape) for x in inputs] + [out]
-        table = (ctypes.c_void_p * len(arrays))(*[a.ctypes.data for a in arrays])
-        count = self.plan.kernel.workgroup_count
-        record = DispatchStruct(table, None, count, len(arrays), 0, 0)
-        local = np.zeros(self.plan.kernel.local_memory + 64, np.uint8)
-        base = -(-local.ctypes.data // 64) * 64
-        status = 0
-        for z in range(count[2]):
-            for y in range(count[1]):
-                for x in range(count[0]):
-                    group = WorkgroupStruct((x, y, z), 0, base, self.plan.kernel.local_memory)
-                    status = status or self.function(ctypes.byref(record), ctypes.byref(group))
-        assert (raw[:guard] == 0xA5).all() and (raw[guard + size * dtype.itemsize :] == 0xA5).all(), (
-            "wrote outside"
-        )
-        self.status = status
-        return out
+        size = int(np.prod(shape)) * dtype.itemsize
+        memory = np.full(size + 2 * GUARD, 0xA5, np.uint8)
+        output = memory[GUARD : GUARD + size].view(dtype).reshape(shape)
+        arrays = [self._packed(index, np.asarray(x)) for index, x in enumerate(inputs)]
+        status = self._run([*arrays, output])
+        assert (memory[:GUARD] == 0xA5).all(), "wrote before the result"
+        assert (memory[GUARD + size :] == 0xA5).all(), "wrote behind the result"
+        return status, output
+
+    def _packed(self, index: int, array: np.ndarray) -> np.ndarray:
+        """Return the operand, packed as planned, at an address that is aligned to its elements only."""
+        packing = self.plan.packings.get(index)
+        array = array if packing is None else packing.apply(array)
+        memory = np.empty(array.nbytes + 64 + array.itemsize, np.uint8)
+        start = -memory.ctypes.data % 64 + array.itemsize
+        placed = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+        placed[...] = array
+        return placed
+
+    def _run(self, arrays: Sequence[np.ndarray]) -> int:
+        table = (ctypes.c_void_p * len(arrays))(*(a.ctypes.data for a in arrays))
+        counts = self.plan.kernel.workgroup_count
+        record = _Dispatch(table, None, counts, len(arrays), 0, 0)
+        local = np.full(self.plan.kernel.local_memory + 64, 0xFF, np.uint8)
+        base = local.ctypes.data + -local.ctypes.data % 64
+        for z, y, x in np.ndindex(*reversed(counts)):
+            group = _Workgroup((x, y, z), 0, base, self.plan.kernel.local_memory)
+            status = self.function(ctypes.byref(record), ctypes.byref(group))
+            if status != kernel_abi.STATUS_OK:
+                return status
+        return kernel_abi.STATUS_OK
 
 
-def check(build, inputs, bits=512, tol=1e-6, reference=None):
-    d = dispatch_of(build, [(a.shape, _name(a)) for a in inputs])
-    k = Compiled(d, bits)
-    out = k.run(inputs)
-    assert k.status == 0, k.status
-    ref = reference if reference is not None else evaluate_function(d.function, inputs, {})[0]
-    a, r = out.astype(np.float64), np.asarray(ref).astype(np.float64)
-    assert a.shape == r.shape, (a.shape, r.shape)
-    finite = np.isfinite(r)
-    assert ((a == r) | (np.isnan(a) & np.isnan(r)) | finite).all()
-    err = np.linalg.norm((a - r)[finite]) / max(np.linalg.norm(r[finite]), 1e-30)
-    assert err <= tol, err
-    return k
+def error(output: np.ndarray, reference: np.ndarray) -> float:
+    """Return ‖output − reference‖ / ‖reference‖; infinite when NaN and infinities are not in the same places."""
+    out, ref = output.astype(np.float64), reference.astype(np.float64)
+    assert out.shape == ref.shape, f"shape {out.shape}, wanted {ref.shape}"
+    finite = np.isfinite(ref)
+    if not (np.isfinite(out) == finite).all():
+        return np.inf
+    if not np.array_equal(out[~finite], ref[~finite], equal_nan=True):
+        return np.inf
+    distance, norm = np.linalg.norm((out - ref)[finite]), np.linalg.norm(ref[finite])
+    return float(distance / norm) if norm else float(distance)
 
 
-def _name(a):
-    from thalweg.dtypes import dtype_name
-
-    return dtype_name(a.dtype)
+def check(
+    build: Callable,
+    inputs: Sequence[np.ndarray],
+    bits: int = 512,
+    tolerance: float = 1e-6,
+    reference: np.ndarray | None = None,
+    constants: Sequence[int] = (),
+) -> Kernel:
+    """Compile and run ``build`` on ``inputs``; compare with ``reference``, or with core's NumPy meaning."""
+    inputs = [np.asarray(x) for x in inputs]
+    dispatch = dispatch_of(build, [(x.shape, dtype_name(x.dtype)) for x in inputs], constants)
+    kernel = Kernel(dispatch, bits)
+    status, output = kernel.run(inputs)
+    assert status == kernel_abi.STATUS_OK, f"kernel returned {status}"
+    if reference is None:
+        (reference,) = evaluate_function(dispatch.function, inputs, {})
+    found = error(output, reference)
+    assert found <= tolerance, f"relative error {found:.3g} > {tolerance:g} for shapes {[x.shape for x in inputs]}"
+    return kernel

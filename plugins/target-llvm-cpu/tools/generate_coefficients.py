@@ -103,11 +103,6 @@ def odd_rest(function: Real, third: mp.mpf) -> tuple[Real, Real]:
     return series(rest, lambda u: third), series(weight, lambda u: u)
 
 
-def log_erfc_scaled(t: mp.mpf, low: float, high: float) -> mp.mpf:
-    """-log(erfc x) for x in [low, high], which t in [-1, 1] spans."""
-    return -mp.log(mp.erfc((low + high) / mp.mpf(2) + t * (high - low) / mp.mpf(2)))
-
-
 def fits() -> list[Fit]:
     """Return every polynomial, in the order of the file."""
     edge = mp.log(2) / 2 * mp.mpf("1.0001")
@@ -136,9 +131,8 @@ def fits() -> list[Fit]:
                 tanh_weight, bits, single),
             Fit(f"ERF_{suffix}", "erf x / x - 1 in x², x ≤ 1", erf_rest, mp.mpf(0), mp.mpf(1),
                 erf_weight, bits, single),
-            Fit(f"ERFC_{suffix}", f"-log erfc x in t, x = {(1 + top) / 2} + {(top - 1) / 2} t",
-                lambda t, top=top: log_erfc_scaled(t, 1.0, top), mp.mpf(-1), mp.mpf(1),
-                lambda t, top=top: mp.erfc((1 + top) / mp.mpf(2) + t * (top - 1) / mp.mpf(2)) * 2, bits, single),
+            Fit(f"ERFC_{suffix}", f"-log erfc x in x - 1, 1 ≤ x ≤ {top}", lambda t: -mp.log(mp.erfc(1 + t)),
+                mp.mpf(0), mp.mpf(top - 1), lambda t: 2 * mp.erfc(1 + t), bits, single),
             Fit(f"SIN_{suffix}", "(sin x - x) / x³ in x², x ≤ π/4", sin_rest, mp.mpf(0), quarter,
                 sin_weight, bits, single),
             Fit(f"COS_{suffix}", "(cos x - 1 + x²/2) / x⁴ in x², x ≤ π/4", cos_rest, mp.mpf(0), quarter,

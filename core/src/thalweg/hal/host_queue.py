@@ -142,6 +142,7 @@ class HostQueue:
                     semaphore.fail(error)
             else:
                 semaphore.fail(cause)
+        submission.work = None  # lets go of what the work used before anybody is told that it has ended
         with self._changed:
             self._unfinished.discard(submission)
             if running:

@@ -13,6 +13,7 @@ from thalweg.dtypes import numpy_dtype
 from thalweg.errors import InvalidArgument
 from thalweg.module.program import FunctionSignature, TensorSignature
 from thalweg.module.verification import tensor_bytes
+from thalweg.runtime import dlpack
 from thalweg.runtime.addresses import CONTIGUOUS_ALIGNED
 from thalweg.runtime.device_array import DeviceArray
 
@@ -76,8 +77,8 @@ class TensorCheck:
             return np.asarray(value)
         if hasattr(value, "__dlpack__"):
             try:
-                return np.from_dlpack(value)
-            except (BufferError, RuntimeError, TypeError, ValueError) as error:
+                return dlpack.import_array(value)
+            except (AttributeError, BufferError, RuntimeError, TypeError, ValueError) as error:
                 raise self.error(f"cannot read {type(value).__name__} through DLPack: {error}") from None
         raise self.error(
             f"expected an array (NumPy, DLPack or DeviceArray), got {type(value).__name__}; convert it, for"

@@ -11,12 +11,8 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from thalweg.hal.buffer import Buffer
 from thalweg.hal.driver import Device
 from thalweg.hal.types import MemoryAccess
-from thalweg.runtime import transfer
+from thalweg.runtime import dlpack, transfer
 from thalweg.runtime.addresses import address_of, bytes_of
-
-_DLPACK_CPU = (1, 0)
-_DLPACK_EXTENSION = (12, 0)
-"""kDLExtDev: a device that DLPack has no number for."""
 
 
 class DeviceArray(NDArrayOperatorsMixin):
@@ -127,7 +123,7 @@ class DeviceArray(NDArrayOperatorsMixin):
 
     def __dlpack_device__(self) -> tuple[int, int]:
         """Return DLPack's (device type, number)."""
-        return _DLPACK_CPU if self._address is not None else _DLPACK_EXTENSION
+        return dlpack.CPU if self._address is not None else dlpack.EXTENSION
 
     def __dlpack__(
         self,
@@ -142,7 +138,7 @@ class DeviceArray(NDArrayOperatorsMixin):
         :raises BufferError: another device than the host was asked for, or the memory is not the host's and
             no copy to the host was asked for.
         """
-        if dl_device not in (None, _DLPACK_CPU):
+        if dl_device not in (None, dlpack.CPU):
             raise BufferError(
                 f"this array can be had on the host, DLPack device (1, 0); asked for {dl_device}"
             )
@@ -151,7 +147,7 @@ class DeviceArray(NDArrayOperatorsMixin):
         host = self.to_numpy()
         if copy and self._address is not None:
             host = host.copy()
-        return _capsule(host, stream, max_version)
+        return dlpack.export_array(host, stream, max_version)
 
     def __len__(self) -> int:
         if not self.shape:
@@ -184,12 +180,3 @@ class DeviceArray(NDArrayOperatorsMixin):
     def __repr__(self) -> str:
         where = self._device.identifier if self._device is not None else "host"
         return f"DeviceArray({self.to_numpy()!r}, device={where!r})"
-
-
-def _capsule(host: np.ndarray, stream: Any, max_version: tuple[int, int] | None) -> Any:
-    settings: dict[str, Any] = {} if stream is None else {"stream": stream}
-    if max_version is not None and np.lib.NumpyVersion(np.__version__) >= "2.1.0":
-        settings["max_version"] = (
-            max_version  # an older NumPy makes a capsule of DLPack 0, which everybody reads
-        )
-    return host.__dlpack__(**settings)

@@ -83,7 +83,7 @@ class NativeEngine(Engine):
         """Pack the commands; ``None`` as the program says that the plain Python processor runs them."""
         if has_host_kernel(compiled.commands):
             return
-        packed = pack_commands(compiled.commands, self.threads, slot_count=compiled.binding_capacity)
+        packed = pack_commands(compiled.commands, slot_count=compiled.binding_capacity)
         compiled.program = NativeProgram(self._library, self._pool, packed, compiled.commands)
 
     def submit(
@@ -133,7 +133,7 @@ class NativeEngine(Engine):
         if has_host_kernel(compiled.commands):
             return prepare_python_call(compiled, static, remaining, self._refuse_when_closed)
         places = {slot: place for place, slot in enumerate(remaining)}
-        packed = pack_commands(compiled.commands, self.threads, static, places, len(remaining))
+        packed = pack_commands(compiled.commands, static, places, len(remaining))
         program = NativeProgram(self._library, self._pool, packed, (compiled, dict(static), self))
         return _bind_call(self, program, len(remaining), compiled)
 

@@ -29,8 +29,6 @@ PATCH_ADDRESS, PATCH_LENGTH, PATCH_DATA = 1, 2, 3
 NO_NAME = 0xFFFFFFFF
 TRANSFER_TILE = 256 * 1024
 """Bytes of a transfer that make one tile."""
-TILES_PER_THREAD = 32
-"""Dispatches of more workgroups than so many for each thread run several workgroups as one tile."""
 
 HEADER = struct.Struct("<16I")
 COMMAND = struct.Struct("<8IQ3IIII")
@@ -50,19 +48,17 @@ def has_host_kernel(commands: tuple[CommandRecord, ...]) -> bool:
 
 def pack_commands(
     commands: tuple[CommandRecord, ...],
-    threads: int,
     static: Mapping[int, BoundRange] = {},
     slots: Mapping[int, int] | None = None,
     slot_count: int = 0,
 ) -> bytes:
     """Return ``commands`` packed.
 
-    :param threads: how many will share the work, for the size of tiles.
     :param static: slot → range for slots that are known now.
     :param slots: recorded slot → number in the table of a replay; ``None``: the same.
     :param slot_count: the size of that table.
     """
-    packer = _Packer(threads, static, slots)
+    packer = _Packer(static, slots)
     for number, command in enumerate(commands):
         packer.add(number, command)
     packer.end_segment()
@@ -71,7 +67,6 @@ def pack_commands(
 
 @dataclass
 class _Packer:
-    threads: int
     static: Mapping[int, BoundRange]
     slots: Mapping[int, int] | None
     commands: list[bytes] = field(default_factory=list)
@@ -142,7 +137,6 @@ class _Packer:
         assert isinstance(executable, HostExecutable)  # the device has checked
         entry = executable.entries[command.function]
         kernel = executable.library.kernels[command.function]
-        batch = max(1, count // (TILES_PER_THREAD * self.threads))
         first_address, first_constant = len(self.addresses), len(self.constants)
         for ref in command.bindings:
             self._address(ref)
@@ -152,8 +146,7 @@ class _Packer:
         self._command(
             number,
             OP_DISPATCH,
-            -(-count // batch),
-            batch,
+            count,
             first_address,
             first_constant,
             kernel.address,  # type: ignore[union-attr]  # host kernels never come here
@@ -198,7 +191,7 @@ class _Packer:
         if tiles == 0:
             return
         self._command(
-            number, opcode, tiles, 0, first, len(self.constants), length, (0, 0, 0), 0, pattern, NO_NAME
+            number, opcode, tiles, first, len(self.constants), length, (0, 0, 0), 0, pattern, NO_NAME
         )
 
     def _command(
@@ -206,7 +199,6 @@ class _Packer:
         number: int,
         opcode: int,
         tiles: int,
-        batch: int,
         first_address: int,
         first_constant: int,
         payload: int,
@@ -223,7 +215,7 @@ class _Packer:
                 opcode,
                 number,
                 tiles,
-                batch,
+                0,
                 first_address,
                 len(self.addresses) - first_address,
                 first_constant,

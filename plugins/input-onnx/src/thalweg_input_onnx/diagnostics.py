@@ -9,7 +9,8 @@ from thalweg.errors import CompileError, NotSupported
 
 
 class UnsupportedForm(NotSupported):
-    """A node whose op is known but whose form (attribute, dtype, unknown value) is not; raised by op functions.
+    """A node whose op is known but whose form (attribute, dtype, unknown value) is not; raised by op
+    functions.
 
     :param reason: what is not supported.
     :param remedy: what would help.

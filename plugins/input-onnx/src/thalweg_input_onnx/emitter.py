@@ -28,7 +28,7 @@ class Emitter:
         self.builder = FunctionBuilder("main", inputs)
         self._filled: dict[tuple[tuple[int, ...], str, bytes], Tensor] = {}
 
-    # -- constants ------------------------------------------------------------------------------------------------
+    # -- constants -------------------------------------------------------------------------------------------
 
     def constant(self, array: np.ndarray, name: str = "") -> Tensor:
         """A known tensor; the array is held, not copied."""
@@ -56,7 +56,7 @@ class Emitter:
     def _empty(self, shape: Sequence[int], dtype: str) -> Tensor:
         return self.constant(np.empty(tuple(shape), numpy_dtype(dtype)))
 
-    # -- elementwise ----------------------------------------------------------------------------------------------
+    # -- elementwise -----------------------------------------------------------------------------------------
 
     def map(
         self, operands: Sequence[Tensor], body: Body, dtype: str | None = None, widen: bool = True
@@ -107,7 +107,9 @@ class Emitter:
         combine: Callable[[Scalar, Scalar], Scalar],
         keepdims: bool = False,
     ) -> Tensor:
-        """Reduce over ``axes`` with ``combine(element, accumulator)``, from ``initial``; 16-bit floats in f32."""
+        """Reduce over ``axes`` with ``combine(element, accumulator)``, from ``initial``; 16-bit floats in
+        f32.
+        """
         axes = sorted({axis % x.rank for axis in axes}) if x.rank else []
         if not axes:
             return x
@@ -139,7 +141,7 @@ class Emitter:
         """The maximum over ``axes``."""
         return self.reduce(x, axes, least(x.dtype), lambda v, top: v.maximum(top), keepdims)
 
-    # -- movement -------------------------------------------------------------------------------------------------
+    # -- movement --------------------------------------------------------------------------------------------
 
     def reshape(self, x: Tensor, shape: Sequence[int]) -> Tensor:
         """Row-major reshape; a constant stays one."""
@@ -228,7 +230,7 @@ class Emitter:
             indices = self.cast(indices, "i64")
         return self._structured(tw.GatherOp, [data, indices], shape, axis=axis)
 
-    # -- products, windows, normalizations ------------------------------------------------------------------------
+    # -- products, windows, normalizations -------------------------------------------------------------------
 
     def matmul(self, a: Tensor, b: Tensor) -> Tensor:
         """Product of the last two dimensions; the leading ones are broadcast. ``a``, ``b`` have rank ≥ 2."""

@@ -1,7 +1,7 @@
 """Evaluating nodes whose inputs are known while the model is imported: shape arithmetic, mostly.
 
-Every such node is evaluated by onnx's own reference implementation, so that the importer needs no second meaning
-for any op. Large results are left to the compiler's constant folding.
+Every such node is evaluated by onnx's own reference implementation, so that the importer needs no second
+meaning for any op. Large results are left to the compiler's constant folding.
 """
 
 from __future__ import annotations

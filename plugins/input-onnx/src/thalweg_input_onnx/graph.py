@@ -86,7 +86,7 @@ class _GraphImporter:
             raise InvalidArgument(f"{self.model.label}: output {name!r} is made by no node")
         return self.emitter.value(self.tensors[name])
 
-    # -- nodes ----------------------------------------------------------------------------------------------------
+    # -- nodes -----------------------------------------------------------------------------------------------
 
     def _import_node(self, proto: onnx.NodeProto) -> None:
         self.emitter.builder.source = node_name(proto)
@@ -129,7 +129,7 @@ class _GraphImporter:
                 )
         return outputs
 
-    # -- problems -------------------------------------------------------------------------------------------------
+    # -- problems --------------------------------------------------------------------------------------------
 
     def _problem(self, proto: onnx.NodeProto, reason: str, remedy: str) -> None:
         opset = self.inlined.opset(proto.domain) or 0

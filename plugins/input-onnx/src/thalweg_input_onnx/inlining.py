@@ -13,10 +13,11 @@ from thalweg_input_onnx.registry import OPS, find_schema
 
 
 def inline_functions(model: Model) -> Model:
-    """Return a model without calls of functions: the given one, or a copy to take nodes, opsets and types from.
+    """Return a model without calls of functions: the given one, or a copy to take nodes, opsets and types
+    from.
 
-    Ops of the table are kept; of the others, those that onnx defines by a function body are replaced by it. In a copy,
-    large initializers are inputs.
+    Ops of the table are kept; of the others, those that onnx defines by a function body are replaced by it.
+    In a copy, large initializers are inputs.
     """
     tried: set[tuple[str, str]] = set()
     if model.proto.functions:
@@ -49,8 +50,22 @@ def _unregistered(model: Model) -> Iterator[onnx.NodeProto]:
 
 
 def _inlined(proto: onnx.ModelProto, identifier: tuple[str, str]) -> onnx.ModelProto:
-    """Inline one op; where onnx's inliner cannot (a type it cannot infer), the op stays and is reported by name."""
+    """Inline one op; where onnx's inliner cannot (a type it cannot infer), the op stays and is reported by
+    name.
+    """
+    for node in proto.graph.node:
+        if (node.domain, node.op_type) == identifier:
+            _give_defaults(proto, node)
     try:
         return onnx.inliner.inline_selected_functions(proto, [identifier], inline_schema_functions=True)
     except RuntimeError:
         return proto
+
+
+def _give_defaults(proto: onnx.ModelProto, node: onnx.NodeProto) -> None:
+    """Write out the schema's default attributes: onnx's inliner leaves references to absent ones empty."""
+    schema = find_schema(node.domain, node.op_type, Model(proto, "").opset(node.domain) or 0)
+    given = {attribute.name for attribute in node.attribute}
+    for name, attribute in schema.attributes.items() if schema is not None else ():
+        if name not in given and attribute.default_value.type != onnx.AttributeProto.UNDEFINED:
+            node.attribute.append(attribute.default_value)

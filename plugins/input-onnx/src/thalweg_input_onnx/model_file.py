@@ -1,4 +1,6 @@
-"""Reading a model: a file, bytes or an ``onnx.ModelProto``; what is not a valid ONNX model is refused by reason."""
+"""Reading a model: a file, bytes or an ``onnx.ModelProto``; what is not a valid ONNX model is refused by
+reason.
+"""
 
 from __future__ import annotations
 
@@ -47,8 +49,9 @@ class Model:
         available = path.stat().st_size - offset
         if offset < 0 or available < length or (info.length is not None and info.length != length):
             raise InvalidArgument(
-                f"{self.label}: initializer {tensor.name!r} needs {length} bytes of external data at offset {offset} "
-                f"of {info.location!r}, which holds {max(available, 0)} there; the file is truncated or not this model's"
+                f"{self.label}: initializer {tensor.name!r} needs {length} bytes of external data at offset "
+                f"{offset} of {info.location!r}, which holds {max(available, 0)} there; "
+                "the file is truncated or not this model's"
             )
         if length == 0:
             return np.zeros(shape, dtype)
@@ -58,18 +61,20 @@ class Model:
     def _external_path(self, tensor: TensorProto, location: str) -> Path:
         if self.folder is None:
             raise InvalidArgument(
-                f"{self.label}: initializer {tensor.name!r} is external data in {location!r}, and a model in memory has "
-                "no folder; pass the path of the .onnx file, or call onnx.load_external_data_for_model first"
+                f"{self.label}: initializer {tensor.name!r} is external data in {location!r}, and a model in "
+                "memory has no folder; pass the path of the .onnx file, or call onnx.load_external_data_for_model first"
             )
         folder = self.folder.resolve()
         path = (folder / location).resolve()
         if not path.is_relative_to(folder):
             raise InvalidArgument(
-                f"{self.label}: initializer {tensor.name!r} points outside the model's folder, at {location!r}"
+                f"{self.label}: initializer {tensor.name!r} is external data in {location!r}, "
+                "which is outside the model's folder"
             )
         if not path.is_file():
             raise InvalidArgument(
-                f"{self.label}: initializer {tensor.name!r} is external data in {location!r}, which is not beside the model"
+                f"{self.label}: initializer {tensor.name!r} is external data in {location!r}, "
+                "which is not beside the model"
             )
         return path
 
@@ -86,7 +91,7 @@ def read_model(source: Any) -> Model:
         return _parse(bytes(source), "the given bytes", None)
     if not isinstance(source, str | os.PathLike):
         raise InvalidArgument(
-            f"cannot import a {type(source).__name__}; give a path, the bytes of a file, or an onnx.ModelProto"
+            f"cannot import a {type(source).__name__}; give a path, a file's bytes, or an onnx.ModelProto"
         )
     path = Path(source)
     if path.is_dir():
@@ -112,8 +117,8 @@ def _parse(data: bytes, label: str, folder: Path | None) -> Model:
         missing = [
             what
             for what, there in (
-                ("IR version", proto.ir_version), ("graph", proto.HasField("graph")), ("opset", proto.opset_import)
-            )
+                ("IR version", proto.ir_version), ("graph", proto.HasField("graph")), ("opset",
+                proto.opset_import) )
             if not there
         ]  # fmt: skip
         raise InvalidArgument(
@@ -131,8 +136,8 @@ def check_model(model: Model) -> None:
     opset = model.opset("")
     if opset is not None and opset > known:
         raise InvalidArgument(
-            f"{model.label} uses opset {opset}; the installed onnx {onnx.__version__} knows opsets up to {known}: "
-            "upgrade onnx, or convert the model with onnx.version_converter"
+            f"{model.label} uses opset {opset}; the installed onnx {onnx.__version__} knows opsets up to "
+            f"{known}: upgrade onnx, or convert the model with onnx.version_converter"
         )
     try:
         # a model with external data is checked without it: the mapping of each initializer checks its extent

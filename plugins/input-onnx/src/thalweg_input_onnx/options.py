@@ -9,13 +9,15 @@ from thalweg.errors import InvalidArgument
 
 @dataclass(frozen=True)
 class OnnxOptions:
-    """``dims``: sizes for dynamic dimensions, each ``NAME=VALUE``, or ``INPUT:AXIS=VALUE`` for one without a name."""
+    """``dims``: sizes for dynamic dimensions, each ``NAME=VALUE``, or ``INPUT:AXIS=VALUE`` for one without a
+    name.
+    """
 
     dims: tuple[str, ...] = field(
         default=(),
         metadata={
             "flag": "--onnx-dim",
-            "help": "size of a dynamic dimension: NAME=VALUE, or INPUT:AXIS=VALUE for a dimension without a name",
+            "help": "size of a dynamic dimension, by its name, or as INPUT:AXIS=VALUE where it has none",
             "metavar": "NAME=VALUE",
             "repeated": True,
         },

@@ -14,8 +14,8 @@ OpFunction = Callable[..., Any]
 class OpTable:
     """(domain, op type, schema version) → the function that imports it.
 
-    A schema version that is not in the table was not reviewed: its meaning may have changed, so it is reported
-    instead of being read as an older one.
+    A schema version that is not in the table was not reviewed: its meaning may have changed, so it is
+    reported instead of being read as an older one.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,9 @@ class OpTable:
 
 
 def schema_version(domain: str, op: str, opset: int) -> int | None:
-    """Return the version of the schema that a model at ``opset`` uses; ``None`` for an op onnx does not define."""
+    """Return the version of the schema that a model at ``opset`` uses; ``None`` for an op onnx does not
+    define.
+    """
     schema = find_schema(domain, op, opset)
     return None if schema is None else schema.since_version
 

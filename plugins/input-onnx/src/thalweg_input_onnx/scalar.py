@@ -1,6 +1,7 @@
 """Scalar expressions: the bodies of elementwise ops, written with Python's operators.
 
-A ``Scalar`` wraps one SSA value of a ``linalg.generic`` body; operators pick the float, signed or unsigned op.
+A ``Scalar`` wraps one SSA value of a ``linalg.generic`` body; operators pick the float, signed or unsigned
+op.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Scalar:
         self.value = value
         self.dtype = dtype
 
-    # -- making scalars -----------------------------------------------------------------------------------------
+    # -- making scalars --------------------------------------------------------------------------------------
 
     def like(self, other: Scalar | Number) -> Scalar:
         """Return ``other`` as a scalar of this dtype (a number becomes a constant)."""
@@ -56,7 +57,7 @@ class Scalar:
         """The width in bits."""
         return int(self.dtype.lstrip("uibf"))
 
-    # -- arithmetic ---------------------------------------------------------------------------------------------
+    # -- arithmetic ------------------------------------------------------------------------------------------
 
     def __add__(self, other: Scalar | Number) -> Scalar:
         return self._binary(other, "addf", "addi")
@@ -112,7 +113,7 @@ class Scalar:
         """``self`` to the power ``other``, both floats."""
         return self._new(self.builder.powf(self.value, self.like(other).value))
 
-    # -- functions of floats ------------------------------------------------------------------------------------
+    # -- functions of floats ---------------------------------------------------------------------------------
 
     def exp(self) -> Scalar:
         """e to this power."""
@@ -154,7 +155,7 @@ class Scalar:
         """The nearest whole number, ties to even."""
         return self._unary("roundeven")
 
-    # -- comparison, choice and logic ---------------------------------------------------------------------------
+    # -- comparison, choice and logic ------------------------------------------------------------------------
 
     def _compare(self, other: Scalar | Number, float_predicate: str, predicate: str) -> Scalar:
         other = self.like(other)
@@ -220,7 +221,7 @@ class Scalar:
         ones = 1 if self.dtype == "i1" else -1
         return self ^ self.like(ones)
 
-    # -- conversion ---------------------------------------------------------------------------------------------
+    # -- conversion ------------------------------------------------------------------------------------------
 
     def cast(self, dtype: str) -> Scalar:
         """Convert as C does: floats to integers truncate, anything to ``i1`` is ``!= 0``."""
@@ -276,7 +277,9 @@ def _wide_float(dtype: str) -> str:
 
 
 def constant(builder: ScalarBuilder, number: Number, dtype: str) -> Scalar:
-    """Return a constant. Unsigned ones are made of signless ones: ``arith.constant`` takes no unsigned scalar."""
+    """Return a constant. Unsigned ones are made of signless ones: ``arith.constant`` takes no unsigned
+    scalar.
+    """
     if not dtype.startswith("ui"):
         return Scalar(builder, builder.constant(number, dtype), dtype)
     if dtype == "ui64":

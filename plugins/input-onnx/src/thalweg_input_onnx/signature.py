@@ -16,8 +16,8 @@ def graph_inputs(model: Model, sizes: Mapping[str, int]) -> list[tuple[str, tupl
     """Return (name, shape, dtype) of each argument, in order.
 
     :param sizes: sizes of dynamic dimensions, by name or ``INPUT:AXIS``.
-    :raises InvalidArgument: dynamic dimensions without a size (all of them), sizes that name no dimension, or an input
-        that is not a tensor.
+    :raises InvalidArgument: dynamic dimensions without a size (all of them), sizes that name no dimension, or
+        an input that is not a tensor.
     """
     graph = model.proto.graph
     initializers = {tensor.name for tensor in graph.initializer}

@@ -13,8 +13,9 @@ import numpy as np
 class Tensor:
     """A value of the graph.
 
-    ``array`` holds the elements of a known constant, ``value`` the SSA value; a constant gets its SSA value when an op
-    first needs it, so that constants which only steer the import (shapes, axes, pads) leave no trace.
+    ``array`` holds the elements of a known constant, ``value`` the SSA value; a constant gets its SSA value
+    when an op first needs it, so that constants which only steer the import (shapes, axes, pads) leave no
+    trace.
     """
 
     shape: tuple[int, ...]

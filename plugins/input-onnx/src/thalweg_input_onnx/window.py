@@ -1,4 +1,6 @@
-"""Sliding windows over spatial dimensions: strides, dilations, pads and output sizes of convolution and pooling."""
+"""Sliding windows over spatial dimensions: strides, dilations, pads and output sizes of convolution and
+pooling.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,7 @@ class Window:
 
 
 def window_of(node: Node, extents: Sequence[int], kernel: Sequence[int], ceil_mode: bool = False) -> Window:
-    """Read strides, dilations, pads and ``auto_pad`` of a convolution or pool over dimensions of ``extents``."""
+    """Read strides, dilations, pads and ``auto_pad`` of a convolution or pool over ``extents``."""
     rank = len(extents)
     strides = _per_dimension(node, "strides", rank)
     dilations = _per_dimension(node, "dilations", rank)

@@ -98,9 +98,9 @@ def dropout(
     b: Emitter, node: Node, x: Tensor, ratio: Tensor | None = None, training: Tensor | None = None
 ) -> tuple[Tensor, ...]:
     """Inference: the identity. Training mode draws random numbers, unless its ratio is zero."""
-    if training is not None and node.known(training, "training mode").any():
-        if ratio is None or node.known(ratio, "ratio").any():
-            raise UnsupportedForm("training mode", "export the model for inference (torch: model.eval())")
+    in_training = training is not None and node.known(training, "training mode").any()
+    if in_training and (ratio is None or node.known(ratio, "ratio").any()):
+        raise UnsupportedForm("training mode", "export the model for inference (torch: model.eval())")
     return x, _all_true(b, x)
 
 

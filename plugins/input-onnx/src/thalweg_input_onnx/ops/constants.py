@@ -77,7 +77,9 @@ def trilu(b: Emitter, node: Node, x: Tensor, k: Tensor | None = None) -> Tensor:
 
 @onnx_op("OneHot", since=(9, 11, 28))
 def one_hot(b: Emitter, node: Node, indices: Tensor, depth: Tensor, values: Tensor) -> Tensor:
-    """``values[1]`` at each index along a new axis, ``values[0]`` elsewhere; indices out of range are nowhere."""
+    """``values[1]`` at each index along a new axis, ``values[0]`` elsewhere; indices out of range are
+    nowhere.
+    """
     count = int(node.known(depth, "depth").reshape(-1)[0])
     axis = node.attribute("axis", -1) % (indices.rank + 1)
     places = b.reshape(b.cast(indices, "i64"), (*indices.shape[:axis], 1, *indices.shape[axis:]))

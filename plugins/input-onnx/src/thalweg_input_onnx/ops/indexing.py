@@ -71,12 +71,14 @@ def gather_nd(b: Emitter, node: Node, data: Tensor, indices: Tensor) -> Tensor:
     return b.gather(b.reshape(data, (prod(lead), *rest)), positions, 0)
 
 
-# -- scatter at known places ------------------------------------------------------------------------------------------
+# -- scatter at known places ---------------------------------------------------------------------------------
 # Where each element of the result comes from is then known: one gather from the data followed by the updates.
 
 
 def _placed(b: Emitter, node: Node, data: Tensor, updates: Tensor, positions: np.ndarray) -> Tensor:
-    """Replace the elements of ``data`` at flat ``positions`` by ``updates``; the last of equal positions wins."""
+    """Replace the elements of ``data`` at flat ``positions`` by ``updates``; the last of equal positions
+    wins.
+    """
     if node.attribute("reduction", "none") != "none":
         raise UnsupportedForm(f"reduction {node.attribute('reduction')!r}", "use reduction none")
     source = np.arange(data.size, dtype=np.int64)

@@ -46,7 +46,9 @@ def gemm(b: Emitter, node: Node, x: Tensor, y: Tensor, c: Tensor | None = None) 
 
 @onnx_op("Einsum", since=(12, 28))
 def einsum(b: Emitter, node: Node, *inputs: Tensor) -> Tensor:
-    """Align the operands' dimensions, multiply, and sum what the output does not name; pairs become a ``matmul``."""
+    """Align the operands' dimensions, multiply, and sum what the output does not name; pairs become a
+    ``matmul``.
+    """
     terms, output = _equation(node.required("equation"), inputs)
     operand, labels = _diagonal_free(inputs[0], terms[0]), terms[0]
     for index, (other, term) in enumerate(zip(inputs[1:], terms[1:]), start=2):

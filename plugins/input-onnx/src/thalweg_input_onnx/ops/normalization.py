@@ -77,7 +77,7 @@ def group_norm(b: Emitter, node: Node, x: Tensor, scale: Tensor, bias: Tensor) -
 def layer_norm(
     b: Emitter, node: Node, x: Tensor, scale: Tensor, bias: Tensor | None = None
 ) -> Tensor | tuple[Tensor, ...]:
-    """Normalize over the dimensions from ``axis`` on; mean and reciprocal deviation are made where asked for."""
+    """Normalize over the dimensions from ``axis`` on; mean and reciprocal deviation where asked for."""
     axis = node.attribute("axis", -1) % x.rank
     epsilon = float(node.attribute("epsilon", 1e-5))
     stage = element_dtype(node.attribute("stash_type", 1))
@@ -168,7 +168,7 @@ def mean_variance_norm(b: Emitter, node: Node, x: Tensor) -> Tensor:
     return b.map([centered, variance], lambda v, s: v / (s.sqrt() + 1e-9))
 
 
-# -- softmax --------------------------------------------------------------------------------------------------------
+# -- softmax -------------------------------------------------------------------------------------------------
 
 
 @onnx_op("Softmax", since=(1, 11))

@@ -15,7 +15,9 @@ from thalweg_input_onnx.tensor import Tensor
 
 
 def _along_axis(b: Emitter, node: Node, parameter: Tensor, x: Tensor) -> Tensor:
-    """Shape a scale or zero point for broadcasting over ``x``: one number, one per index of ``axis``, or blocks."""
+    """Shape a scale or zero point for broadcasting over ``x``: one number, one per index of ``axis``, or
+    blocks.
+    """
     if parameter.size == 1:
         return b.reshape(parameter, ())
     axis = node.attribute("axis", 1) % x.rank
@@ -112,8 +114,8 @@ def dynamic_quantize(b: Emitter, node: Node, x: Tensor) -> tuple[Tensor, Tensor,
 
 @onnx_op("QLinearMatMul", since=(10, 21))
 def qlinear_matmul(
-    b: Emitter, node: Node, x: Tensor, x_scale: Tensor, x_zero: Tensor, y: Tensor, y_scale: Tensor, y_zero: Tensor,
-    scale: Tensor, zero: Tensor,
+    b: Emitter, node: Node, x: Tensor, x_scale: Tensor, x_zero: Tensor, y: Tensor, y_scale: Tensor, y_zero:
+    Tensor, scale: Tensor, zero: Tensor,
 ) -> Tensor:  # fmt: skip
     """A product of quantized matrices, quantized again; scales per tensor."""
     if any(v.size > 1 for v in (x_scale, y_scale, scale)):
@@ -124,8 +126,8 @@ def qlinear_matmul(
 
 @onnx_op("QLinearConv", since=(10,))
 def qlinear_conv(
-    b: Emitter, node: Node, x: Tensor, x_scale: Tensor, x_zero: Tensor, w: Tensor, w_scale: Tensor, w_zero: Tensor,
-    scale: Tensor, zero: Tensor, bias: Tensor | None = None,
+    b: Emitter, node: Node, x: Tensor, x_scale: Tensor, x_zero: Tensor, w: Tensor, w_scale: Tensor, w_zero:
+    Tensor, scale: Tensor, zero: Tensor, bias: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """A convolution of quantized tensors, quantized again; weights may have a scale per output channel."""
     if w_zero.size > 1:

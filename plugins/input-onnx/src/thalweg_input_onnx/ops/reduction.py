@@ -100,7 +100,8 @@ _reduction("ReduceLogSumExp", (*_OLD, 18, 28), 18, _log_sum_exp)
 
 
 def extreme_index(b: Emitter, x: Tensor, axis: int, largest: bool, last: bool) -> Tensor:
-    """The index (i64) of the largest or smallest element along ``axis``, which is kept as 1. NaN counts as extreme.
+    """The index (i64) of the largest or smallest element along ``axis``, which is kept as 1. NaN counts as
+    extreme.
 
     Two reductions: the extreme, then the first (or last) index where the element equals it.
     """

@@ -18,7 +18,9 @@ from thalweg_input_onnx.tensor import Tensor
 
 @dataclass(frozen=True)
 class AxisResize:
-    """One axis: from ``extent`` to ``output`` elements by ``scale``; ``start``, ``end`` are its region of interest."""
+    """One axis: from ``extent`` to ``output`` elements by ``scale``; ``start``, ``end`` are its region of
+    interest.
+    """
 
     extent: int
     output: int
@@ -168,7 +170,9 @@ def _along(b: Emitter, x: Tensor, axis: int, weights: np.ndarray) -> Tensor:
 def interpolation(
     axis: AxisResize, positions: np.ndarray, mode: str, cubic: float, exclude_outside: bool, antialias: bool
 ) -> np.ndarray:
-    """Return the weights [output, extent] of linear or cubic interpolation; neighbours outside repeat the edge."""
+    """Return the weights [output, extent] of linear or cubic interpolation; neighbours outside repeat the
+    edge.
+    """
     if mode not in ("linear", "cubic"):
         raise UnsupportedForm(f"mode {mode!r}", "use nearest, linear or cubic")
     stretch = max(1.0, 1.0 / axis.scale) if antialias else 1.0

@@ -23,7 +23,9 @@ def _with_sign_of(magnitude: Scalar, x: Scalar) -> Scalar:
 
 
 def _log1p(x: Scalar) -> Scalar:
-    """``log(1 + x)``; the rounding of ``1 + x`` is divided out (W. Kahan, HP-15C Advanced Functions Handbook)."""
+    """``log(1 + x)``; the rounding of ``1 + x`` is divided out (W. Kahan, HP-15C Advanced Functions
+    Handbook).
+    """
     one_more = 1.0 + x
     return one_more.equal(1.0).where(x, one_more.log() * (x / (one_more - 1.0)))
 
@@ -57,7 +59,9 @@ def _atanh(x: Scalar) -> Scalar:
 
 
 def _atan(x: Scalar) -> Scalar:
-    """Halve the angle twice (tan(t/2) = tan t / (1 + sqrt(1 + tan² t))), then the Taylor series: below tan(pi/16)."""
+    """Halve the angle twice (tan(t/2) = tan t / (1 + sqrt(1 + tan² t))), then the Taylor series: below
+    tan(pi/16).
+    """
     size = abs(x)
     inverted = size > 1.0
     t = inverted.where(1.0 / size, size)

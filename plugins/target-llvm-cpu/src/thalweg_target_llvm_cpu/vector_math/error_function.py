@@ -16,8 +16,6 @@ def erf(writer: FunctionWriter, x: Lanes) -> Lanes:
     magnitude = x.absolute()
     top = ERF_IS_ONE[x.element.name]
     inside = writer.number(top).where(magnitude > top, magnitude)
-    middle, half = (1.0 + top) / 2.0, (top - 1.0) / 2.0
-    t = (inside - middle) * (1.0 / half)
-    exponent = t.polynomial(coefficients.ERFC_32 if single else coefficients.ERFC_64)
+    exponent = (inside - 1.0).polynomial(coefficients.ERFC_32 if single else coefficients.ERFC_64)
     large = 1.0 - bounded_exponential(-exponent)
     return small.where(magnitude < 1.0, large.with_sign_of(x))

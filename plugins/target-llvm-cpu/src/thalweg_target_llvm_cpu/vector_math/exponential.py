@@ -21,7 +21,7 @@ LIMITS = {"f32": (-104.0, 89.0), "f64": (-746.0, 710.0)}
 
 
 def reduced_exponential(x: Lanes) -> tuple[Lanes, Lanes]:
-    """Return (e^r, n as an integer) for e^x = 2^n e^r; x within ``LIMITS``."""
+    """Return (e^r - 1, n as an integer) for e^x = 2^n e^r; x within ``LIMITS``."""
     element = x.element
     high, low = LN2_PARTS[element.name]
     shifted = x.fma(LOG2_E, element.rounder)
@@ -29,25 +29,32 @@ def reduced_exponential(x: Lanes) -> tuple[Lanes, Lanes]:
     r = n.fma(-low, n.fma(-high, x))
     tail = r.polynomial(coefficients.EXP_32 if element is F32 else coefficients.EXP_64)
     integer = shifted.bits() - x.writer.number(element.rounder, element).bits()
-    return (r * r).fma(tail, r) + 1.0, integer
+    return (r * r).fma(tail, r), integer
+
+
+def clamped(x: Lanes) -> Lanes:
+    """Return x within ``LIMITS``; NaN becomes a number."""
+    low, high = LIMITS[x.element.name]
+    inside = x.where(x > low, low)
+    return inside.where(inside < high, high)
+
+
+def scaled(value: Lanes, n: Lanes) -> Lanes:
+    """Return value 2^n, where 2^n may be no normal number: the last of two products rounds once, to a denormal too."""
+    half = n >> 1
+    return value * half.power_of_two() * (n - half).power_of_two()
 
 
 def exponential(x: Lanes) -> Lanes:
     """e^x for any x."""
-    low, high = LIMITS[x.element.name]
-    inside = x.where(x > low, low)
-    inside = inside.where(inside < high, high)
-    value, n = reduced_exponential(inside)
-    # Two factors: 2^n itself may be no normal number, and the last product rounds once, into the denormals too.
-    half = n >> 1
-    scaled = value * half.power_of_two() * (n - half).power_of_two()
-    return x.where(x.is_nan(), scaled)
+    excess, n = reduced_exponential(clamped(x))
+    return x.where(x.is_nan(), scaled(excess + 1.0, n))
 
 
 def bounded_exponential(x: Lanes) -> Lanes:
     """e^x where neither x nor the result is near an end of the range; NaN stays NaN."""
-    value, n = reduced_exponential(x)
-    return value * n.power_of_two()
+    excess, n = reduced_exponential(x)
+    return (excess + 1.0) * n.power_of_two()
 
 
 def exp(writer: FunctionWriter, x: Lanes) -> Lanes:
@@ -56,10 +63,20 @@ def exp(writer: FunctionWriter, x: Lanes) -> Lanes:
 
 
 def sigmoid(writer: FunctionWriter, x: Lanes) -> Lanes:
-    """1 / (1 + e^-x), by e^-|x|, which does not overflow."""
-    z = exponential(-x.absolute())
-    numerator = z.where(x < 0.0, 1.0)
-    return numerator / (z + 1.0)
+    """1 / (1 + e^-x), by z = e^-|x|, which does not overflow: z / (1 + z) below 0, 1 / (1 + z) above.
+
+    What the roundings of z and 1 + z lost is carried along and given back to the quotient.
+    """
+    excess, n = reduced_exponential(clamped(-x.absolute()))
+    rounded = excess + 1.0
+    z, z_rest = scaled(rounded, n), scaled(excess - (rounded - 1.0), n)
+    denominator = z + 1.0
+    denominator_rest = z - (denominator - 1.0) + z_rest
+    below = x < 0.0
+    quotient = z.where(below, 1.0) / denominator
+    reciprocal = (1.0 - quotient).where(below, quotient)
+    correction = z_rest.where(below, 0.0) - quotient * denominator_rest
+    return x.where(x.is_nan(), correction.fma(reciprocal, quotient))
 
 
 TANH_IS_ONE = {"f32": 10.0, "f64": 20.0}

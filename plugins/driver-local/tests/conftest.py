@@ -1,0 +1,177 @@
+"""Fixtures: devices of both drivers and both processors, and kernels compiled by the system's C compiler."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from thalweg.hal import kernel_abi
+from thalweg.hal.command_buffer import BufferRef, CommandBuffer
+from thalweg.hal.executable import ExecutableLoader, HostKernel, LoadedLibrary
+from thalweg.hal.host_executable import HostExecutable
+from thalweg.hal.host_memory import HostBuffer
+from thalweg.hal.types import BufferParams, BufferUsage, MemoryAccess
+from thalweg.module.module import ExecutableRecord
+from thalweg.module.program import EntryPoint
+from thalweg_driver_local.device import LocalDevice
+from thalweg_driver_local.driver import LocalDriver
+from thalweg_driver_local.elf_loader import MACHINE_FORMATS, ElfLoader
+from thalweg_driver_local.loading import LoaderEntry, LoaderSet
+from thalweg_driver_local.plugin import ELF_FORMATS
+
+MAPPED = BufferParams(usage=BufferUsage.DEFAULT | BufferUsage.MAPPING)
+
+ENTRIES = (
+    EntryPoint("add", 3, constant_count=1, binding_access=("r", "r", "w")),
+    EntryPoint("describe", 1, constant_count=2, binding_access=("w",)),
+    EntryPoint("fail", 0, constant_count=2),
+    EntryPoint("use_local_memory", 1, constant_count=1, local_memory=40000, binding_access=("w",)),
+    EntryPoint("increment", 1, binding_access=("rw",)),
+    EntryPoint("read_table", 1, binding_access=("w",)),
+    EntryPoint("spin", 1, constant_count=1, binding_access=("w",)),
+)
+
+CONFIGURATIONS = (
+    "local-sync native",
+    "local-sync python",
+    "local-task native 1",
+    "local-task native 2",
+    "local-task native 4",
+    "local-task python",
+)
+
+
+class PythonLoader(ExecutableLoader):
+    """Loads executables whose kernels are Python callables, by entry point name."""
+
+    def __init__(self, functions: dict[str, Callable[..., None]]):
+        self._functions = functions
+
+    def load(self, record: ExecutableRecord) -> LoadedLibrary:
+        library = PythonLibrary()
+        library.kernels = tuple(HostKernel(self._functions[entry.name]) for entry in record.entries)
+        return library
+
+
+class PythonLibrary(LoadedLibrary):
+    def close(self) -> None:
+        pass
+
+
+def add_one(bindings, constants, workgroup_id, workgroup_count) -> None:
+    """A host kernel: each workgroup adds 1 to one word."""
+    np.frombuffer(bindings[0], np.uint32)[workgroup_id[0]] += 1
+
+
+def explode(bindings, constants, workgroup_id, workgroup_count) -> None:
+    """A host kernel that fails."""
+    raise ValueError("boom")
+
+
+HOST_ENTRIES = (EntryPoint("add_one", 1, binding_access=("rw",)), EntryPoint("explode", 0))
+
+
+def make_loaders() -> LoaderSet:
+    """Return the ELF loader, and one for host kernels under the format ``python``."""
+    functions = {"add_one": add_one, "explode": explode}
+    return LoaderSet(
+        [
+            LoaderEntry("thalweg-elf", ELF_FORMATS, ElfLoader),
+            LoaderEntry("python", ("python",), lambda: PythonLoader(functions)),
+        ]
+    )
+
+
+def make_device(configuration: str) -> LocalDevice:
+    """Create the device that a configuration's words describe: driver, processor, threads."""
+    driver, processor, *threads = configuration.split()
+    params = {"processor": processor}
+    if threads:
+        params["threads"] = threads[0]
+    return LocalDriver(driver, make_loaders()).create_device("", params)
+
+
+@pytest.fixture(params=CONFIGURATIONS)
+def device(request: pytest.FixtureRequest) -> Iterator[LocalDevice]:
+    """Each driver with each processor."""
+    made = make_device(request.param)
+    yield made
+    made.close()
+
+
+def host_format() -> str:
+    """Return the ELF format of this machine."""
+    return MACHINE_FORMATS[platform.machine()]
+
+
+def compile_kernels(folder: Path, *flags: str) -> bytes:
+    """Compile ``kernels.c`` into an ELF image that the loader takes."""
+    image = folder / "kernels.so"
+    source = Path(__file__).with_name("kernels.c")
+    command = ["cc", "-O2", "-fPIC", "-shared", "-nostdlib", "-Wl,--hash-style=sysv", "-Wl,-z,norelro"]
+    subprocess.run(
+        [*command, *flags, "-I", kernel_abi.header_directory(), str(source), "-o", str(image)], check=True
+    )
+    return image.read_bytes()
+
+
+@pytest.fixture(scope="session")
+def kernel_image(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The test kernels as an ELF image of this machine."""
+    return compile_kernels(tmp_path_factory.mktemp("kernels"))
+
+
+@pytest.fixture(scope="session")
+def kernel_record(kernel_image: bytes) -> ExecutableRecord:
+    """The test kernels as an executable record."""
+    return ExecutableRecord("kernels", host_format(), kernel_image, ENTRIES)
+
+
+@pytest.fixture
+def kernels(device: LocalDevice, kernel_record: ExecutableRecord) -> HostExecutable:
+    """The test kernels, prepared on ``device``."""
+    return device.prepare_executable(kernel_record)
+
+
+@pytest.fixture
+def host_kernels(device: LocalDevice) -> HostExecutable:
+    """The kernels that are Python callables, prepared on ``device``."""
+    return device.prepare_executable(ExecutableRecord("host", "python", b"", HOST_ENTRIES))
+
+
+@pytest.fixture
+def words(device: LocalDevice) -> Callable[[object], tuple[HostBuffer, np.ndarray]]:
+    """A function: values → a buffer that holds them (integers as uint32) and an array over its bytes."""
+    return lambda values: hold(device, values)
+
+
+def hold(device: LocalDevice, values: object) -> tuple[HostBuffer, np.ndarray]:
+    """Return a buffer of ``device`` that holds ``values``, and an array over its bytes."""
+    source = np.asarray(values)
+    source = source.astype(np.uint32) if source.dtype == np.int64 else source
+    buffer = device.allocator.allocate(source.nbytes, MAPPED)
+    array = np.frombuffer(buffer.map(MemoryAccess.ALL), source.dtype)
+    array[:] = source
+    return buffer, array
+
+
+@pytest.fixture
+def run(device: LocalDevice) -> Callable[..., None]:
+    """A function: submit finalized commands with bindings and wait for their end, at most a minute."""
+
+    def submit(commands: CommandBuffer, bindings: tuple[BufferRef, ...] = ()) -> None:
+        done = device.create_semaphore()
+        device.queue_execute(commands.finalize(), bindings, signal=[(done, 1)])
+        done.wait(1, 60)
+
+    return submit
+
+
+@pytest.fixture(scope="session")
+def open_device() -> Callable[[str], LocalDevice]:
+    """A function: create the device that a configuration's words describe; the test closes it."""
+    return make_device
