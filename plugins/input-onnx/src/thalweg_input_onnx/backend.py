@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 from onnx.backend.base import Backend, BackendRep
-from thalweg.errors import CompileError, InvalidArgument, NotSupported
+from thalweg.api import CompileError, InvalidArgument, NotSupported
 
 TARGET_BACKEND = "llvm-cpu"
 DEVICE = "local-task"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from thalweg.errors import CompileError, NotSupported
+from thalweg.api import CompileError, NotSupported
 
 
 class UnsupportedForm(NotSupported):

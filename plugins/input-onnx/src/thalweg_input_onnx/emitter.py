@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from thalweg.api import InvalidArgument
 from thalweg.dtypes import dtype_name, numpy_dtype
-from thalweg.errors import InvalidArgument
 from thalweg.ir import FunctionBuilder, element_name, shape_of
 from thalweg.ir.dialects import tw
 

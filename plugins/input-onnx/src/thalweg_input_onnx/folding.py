@@ -12,8 +12,8 @@ import numpy as np
 import onnx
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
+from thalweg.api import InvalidArgument
 from thalweg.dtypes import dtype_name
-from thalweg.errors import InvalidArgument
 
 from thalweg_input_onnx.tensor import Tensor
 

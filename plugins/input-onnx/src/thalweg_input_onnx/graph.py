@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 import onnx
+from thalweg.api import InvalidArgument
 from thalweg.dtypes import dtype_name, numpy_dtype
-from thalweg.errors import InvalidArgument
 from thalweg.ir import Program
 
 import thalweg_input_onnx.ops  # noqa: F401  (fills the table of ops)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from thalweg.compiler.importer import Importer
 from thalweg.ir import Program
+from thalweg.ir.importer import Importer
 
 from thalweg_input_onnx.graph import import_graph
 from thalweg_input_onnx.model_file import read_model

@@ -14,7 +14,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, numpy_helper
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
-from thalweg.errors import InvalidArgument
+from thalweg.api import InvalidArgument
 
 
 @dataclass(frozen=True)

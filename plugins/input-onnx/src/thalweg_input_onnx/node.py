@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import helper
+from thalweg.api import InvalidArgument
 from thalweg.dtypes import dtype_name
-from thalweg.errors import InvalidArgument
 
 from thalweg_input_onnx.diagnostics import UnsupportedForm
 from thalweg_input_onnx.tensor import Tensor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from thalweg.errors import InvalidArgument
+from thalweg.api import InvalidArgument
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from thalweg.plugin.hookspecs import hookimpl
-from thalweg.plugin.specs import InputSpec
+from thalweg.api import InputSpec, hookimpl
 
 from thalweg_input_onnx.options import OnnxOptions
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import onnx
-from thalweg.errors import InvalidArgument
+from thalweg.api import InvalidArgument
 
 from thalweg_input_onnx.diagnostics import UnsupportedForm
 from thalweg_input_onnx.model_file import Model

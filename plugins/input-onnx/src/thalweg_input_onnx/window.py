@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from thalweg.errors import InvalidArgument
+from thalweg.api import InvalidArgument
 
 from thalweg_input_onnx.diagnostics import UnsupportedForm
 from thalweg_input_onnx.node import Node

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from thalweg.errors import InvalidArgument
+from thalweg.api import InvalidArgument
 
 from thalweg_input_onnx.emitter import Emitter
 from thalweg_input_onnx.node import Node

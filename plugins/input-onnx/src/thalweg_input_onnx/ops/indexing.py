@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 import numpy as np
-from thalweg.errors import InvalidArgument
+from thalweg.api import InvalidArgument
 
 from thalweg_input_onnx.diagnostics import UnsupportedForm
 from thalweg_input_onnx.emitter import Emitter
