@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from thalweg.dtypes import numpy_dtype
 from thalweg.ir import FunctionBuilder, Program
 from thalweg.ir.evaluate import evaluate

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from thalweg.errors import DeadlineExceeded
+from thalweg.api import DeadlineExceeded
 from thalweg.hal.buffer import Allocator, Buffer
 from thalweg.hal.command_buffer import BufferRef, CommandBuffer
 from thalweg.hal.driver import Device

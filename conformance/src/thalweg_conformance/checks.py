@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from thalweg.errors import NotSupported
+from thalweg.api import NotSupported
 
 from thalweg_conformance.outcomes import one_line
 

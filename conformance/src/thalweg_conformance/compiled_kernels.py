@@ -9,9 +9,9 @@ from typing import Any
 
 from thalweg.api import Registry
 from thalweg.codegen.target import KernelSource
+from thalweg.hal.executable import ExecutableRecord
 from thalweg.ir import Dispatch, FunctionBuilder
 from thalweg.ir.dialects import tw
-from thalweg.module.module import ExecutableRecord
 
 from thalweg_conformance.kernels import ELEMENTS, KernelLibrary
 

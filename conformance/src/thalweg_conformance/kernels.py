@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 from thalweg.hal.driver import Device
-from thalweg.module.module import ExecutableRecord
-from thalweg.module.program import EntryPoint
+from thalweg.hal.executable import EntryPoint, ExecutableRecord
 
 from thalweg_conformance.outcomes import Blocked, NotRun
 

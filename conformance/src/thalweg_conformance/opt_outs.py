@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from thalweg.errors import InvalidArgument
+from thalweg.api import InvalidArgument
 
 from thalweg_conformance.outcomes import Outcome, Verdict
 from thalweg_conformance.rules import Rule

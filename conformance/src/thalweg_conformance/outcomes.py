@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from thalweg.errors import NotSupported
+from thalweg.api import NotSupported
 
 
 class Outcome(Enum):

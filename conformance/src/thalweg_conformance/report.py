@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from thalweg.errors import InvalidArgument
+from thalweg.api import InvalidArgument
 
-from thalweg_conformance.outcomes import Outcome
+from thalweg_conformance.outcomes import Outcome, Verdict
+from thalweg_conformance.rules import Rule
 
 REPORT_VERSION = 1
 
@@ -30,6 +31,31 @@ class Result:
     outcome: Outcome
     reason: str = ""
     seconds: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data: an entry of ``tests`` in ``report.json``."""
+        return dataclasses.asdict(self) | {"outcome": self.outcome.value}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Result:
+        """Return the result that ``as_dict`` gave."""
+        return cls(**{**data, "outcome": Outcome(data["outcome"])})
+
+
+def result_of(rule: Rule, verdict: Verdict, seconds: float) -> Result:
+    """Return what came of one rule's test."""
+    return Result(
+        id=rule.id,
+        name=rule.name,
+        area=rule.area,
+        capability=rule.capability,
+        level=rule.level.label,
+        rule=rule.sentence,
+        reference=rule.reference,
+        outcome=verdict.outcome,
+        reason=verdict.reason,
+        seconds=seconds,
+    )
 
 
 @dataclass(frozen=True)
@@ -81,7 +107,7 @@ class Report:
     def to_json(self) -> str:
         """Return the text of ``report.json``."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "results"}
-        tests = [dataclasses.asdict(result) | {"outcome": result.outcome.value} for result in self.results]
+        tests = [result.as_dict() for result in self.results]
         return (
             json.dumps({**fields, "totals": self.totals, "tests": tests}, indent=1, ensure_ascii=False) + "\n"
         )
@@ -98,9 +124,7 @@ class Report:
                 raise InvalidArgument(
                     f"{origin} is a report of version {data['version']}; this suite reads {REPORT_VERSION}"
                 )
-            results = tuple(
-                Result(**test | {"outcome": Outcome(test["outcome"])}) for test in data.pop("tests")
-            )
+            results = tuple(Result.from_dict(test) for test in data.pop("tests"))
             del data["totals"]
             return cls(**data | {"results": results, "api_version": tuple(data["api_version"])})
         except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:

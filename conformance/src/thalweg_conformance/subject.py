@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from thalweg.api import DeviceUri, NotSupported, Registry
+from thalweg.api import DeviceUri, InvalidArgument, Registry, ThalwegError
 from thalweg.hal.driver import Device, Driver
 
 from thalweg_conformance.kernels import KernelLibrary
@@ -49,9 +49,9 @@ class Subject:
         """Return what reports say of the device; ``None`` where it could not be made."""
         try:
             info = self.driver.dump_device_info(self.uri.path)
-        except NotSupported:
-            info = {}
-        names = {known.path: known.name for known in self.driver.query_available_devices()}
+            names = {known.path: known.name for known in self.driver.query_available_devices()}
+        except ThalwegError:  # the rules of area "driver" say what is wrong with it
+            info, names = {}, {}
         return {
             "uri": str(self.uri),
             "identifier": device.identifier if device is not None else "",
@@ -86,11 +86,15 @@ def subjects_of(
     extra = profile.extra if profile is not None else {}
     listed = profile.device_uris if profile is not None else ()
     owner = entry.provider
+    uris = [DeviceUri.parse(uri) for uri in ([device] if device else listed or [driver_name])]
+    for uri in uris:
+        if uri.driver != driver_name:
+            raise InvalidArgument(f"device {str(uri)!r} is of driver {uri.driver!r}, not of {driver_name!r}")
     return [
         Subject(
             driver_name=driver_name,
             driver=driver,
-            uri=DeviceUri.parse(uri),
+            uri=uri,
             kernels=make_kernels(extra),
             driver_capabilities=spec.capabilities,
             opt_outs=OptOuts.parse(profile.opt_outs if profile is not None else "", owner),
@@ -98,7 +102,7 @@ def subjects_of(
             version=entry.version,
             extra=extra,
         )
-        for uri in ([device] if device else listed or [driver_name])
+        for uri in uris
     ]
 
 

@@ -154,7 +154,50 @@ def fits() -> list[Fit]:
             False,
         )
     )
+    found.append(
+        Fit(
+            "LOG_TAIL_64",
+            "(2 atanh s / s - 2 - 2 s² / 3) / s⁴ in s²",
+            series(
+                lambda z: (2 * mp.atanh(mp.sqrt(z)) / mp.sqrt(z) - 2 - 2 * z / 3) / z**2,
+                lambda z: mp.mpf(2) / 5 + 2 * z / 7,
+            ),
+            mp.mpf(0),
+            atanh_edge,
+            lambda z: z**2 / 2,
+            69.0,
+            False,
+        )
+    )
     return found
+
+
+def parts(value: mp.mpf, widths: list[int]) -> list[float]:
+    """Return ``value`` as a sum of floats, of as many bits as ``widths`` says, each cut off, not rounded."""
+    found = []
+    for width in widths:
+        scale = mp.mpf(2) ** (width - 1 - int(mp.floor(mp.log(value, 2))))
+        found.append(float(mp.floor(value * scale) / scale))
+        value -= found[-1]
+    return found
+
+
+def numbers() -> list[str]:
+    """Return the lines of the constants that are no polynomials."""
+    half_pi, two_thirds = mp.pi / 2, mp.mpf(2) / 3
+    lines = []
+    for name, values, meaning in (
+        ("HALF_PI_PARTS", parts(half_pi, [33, 33, 33, 53]), "π/2 as a sum; three parts have 33 bits."),
+        ("HALF_PI", [float(half_pi), float(half_pi - float(half_pi))], "π/2 as a sum of two."),
+        ("TWO_THIRDS", [float(two_thirds), float(two_thirds - float(two_thirds))], "2/3 as a sum of two."),
+    ):
+        lines += [f"{name} = ("] + [f"    {value!r}," for value in values] + [")", f'"""{meaning}"""', ""]
+    lines += [f"TWO_OVER_PI = {float(2 / mp.pi)!r}", ""]
+    with mp.workprec(1400):
+        bits = int(mp.floor(2 / mp.pi * mp.mpf(2) ** (64 * 19)))
+    words = [bits >> 64 * (18 - i) & (1 << 64) - 1 for i in range(19)]
+    lines += ["TWO_OVER_PI_WORDS = ("] + [f"    0x{word:016X}," for word in [0, *words]] + [")"]
+    return [*lines, '"""The bits of 2/π, most significant first; the first word is its integer part."""', ""]
 
 
 def literal(value: mp.mpf, single: bool) -> str:
@@ -174,7 +217,7 @@ def main() -> None:
         print(f"{fit.name}: degree {len(coefficients) - 1}, 2^{float(mp.log(error, 2)):.1f}", flush=True)
         lines += [f"{fit.name} = ("] + [f"    {literal(c, fit.single)}," for c in coefficients] + [")"]
         lines += [f'"""{fit.meaning}; error 2^{float(mp.log(error, 2)):.1f}."""', ""]
-    TARGET.write_text("\n".join(lines))
+    TARGET.write_text("\n".join([*lines, *numbers()]))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import gc
 
 import numpy as np
 import pytest
-from thalweg.errors import PermissionDenied, ResourceExhausted
+from thalweg.api import PermissionDenied, ResourceExhausted
 from thalweg.hal.command_buffer import BufferRef
 from thalweg.hal.types import BufferParams, BufferUsage, MemoryAccess, MemoryType
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from thalweg.errors import InvalidArgument, OutOfRange, PermissionDenied
+from thalweg.api import InvalidArgument, OutOfRange, PermissionDenied
 from thalweg.hal.command_buffer import BufferRef, CommandBuffer
 from thalweg.hal.types import BufferParams, BufferUsage
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 
-from thalweg.errors import InvalidArgument, OutOfRange, PermissionDenied
+from thalweg.api import InvalidArgument, OutOfRange, PermissionDenied
 from thalweg.hal.command_buffer import UPDATE_LIMIT, BufferRef, CommandBuffer
 from thalweg.hal.types import BufferParams, BufferUsage
 

@@ -6,7 +6,7 @@ import struct
 import threading
 
 import numpy as np
-from thalweg.errors import Aborted, InvalidArgument, OutOfRange, PermissionDenied
+from thalweg.api import Aborted, InvalidArgument, OutOfRange, PermissionDenied
 from thalweg.hal.buffer import Buffer
 from thalweg.hal.command_buffer import BufferRef, CommandBuffer
 from thalweg.hal.executable import Executable

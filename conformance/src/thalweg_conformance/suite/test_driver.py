@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from thalweg.errors import InvalidArgument, UnknownName
+from thalweg.api import InvalidArgument, UnknownName
 from thalweg.hal.command_buffer import BufferRef
 from thalweg.hal.types import DeviceInfo
 

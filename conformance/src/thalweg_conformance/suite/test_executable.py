@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from thalweg.errors import ModuleFormatError, NotSupported, UnknownName
-from thalweg.module.module import ExecutableRecord
-from thalweg.module.program import EntryPoint
+from thalweg.api import ModuleFormatError, NotSupported, UnknownName
+from thalweg.hal.executable import EntryPoint, ExecutableRecord
 
 from thalweg_conformance.bench import Bench
 from thalweg_conformance.checks import equal, holds, raises

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 
-from thalweg.errors import NotSupported, OutOfRange, PermissionDenied
+from thalweg.api import NotSupported, OutOfRange, PermissionDenied
 from thalweg.hal.command_buffer import BufferRef
 from thalweg.hal.types import BufferParams, BufferUsage, MemoryAccess
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from thalweg.errors import Aborted, DeadlineExceeded
+from thalweg.api import Aborted, DeadlineExceeded
 from thalweg.hal.command_buffer import BufferRef, CommandBuffer
 from thalweg.hal.types import MemoryAccess
 

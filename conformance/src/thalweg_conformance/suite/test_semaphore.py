@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from thalweg.errors import Aborted, DeadlineExceeded, InvalidArgument
+from thalweg.api import Aborted, DeadlineExceeded, InvalidArgument
 from thalweg.hal.semaphore import Semaphore
 
 from thalweg_conformance.bench import Bench

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from thalweg.errors import InvalidArgument, OutOfRange, PermissionDenied
+from thalweg.api import InvalidArgument, OutOfRange, PermissionDenied
 from thalweg.hal.command_buffer import BufferRef
 from thalweg.hal.types import BufferParams, BufferUsage, MemoryAccess
 

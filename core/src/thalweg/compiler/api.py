@@ -12,7 +12,6 @@ import numpy as np
 from importlib_metadata import version
 
 from thalweg.compiler.dumping import Dumper
-from thalweg.compiler.importer import Importer
 from thalweg.compiler.pipeline import (
     PHASES,
     BackendJob,
@@ -23,6 +22,7 @@ from thalweg.compiler.pipeline import (
     compile_variant,
 )
 from thalweg.errors import InvalidArgument
+from thalweg.ir.importer import Importer
 from thalweg.ir.program import Program
 from thalweg.module.module import Module, Variant
 from thalweg.plugin.registry import Registry

@@ -10,6 +10,16 @@ from thalweg.errors import UnknownName
 from thalweg.module.module import ExecutableRecord
 from thalweg.module.program import EntryPoint
 
+__all__ = [
+    "EntryPoint",
+    "Executable",
+    "ExecutableLoader",
+    "ExecutableRecord",
+    "HostKernel",
+    "LoadedLibrary",
+    "NativeKernel",
+]
+
 
 class Executable:
     """A loaded executable. Functions are numbered; the name is the stable identity. A driver subclasses it."""

@@ -55,6 +55,7 @@ class HostSemaphore(Semaphore):
 
     def wait(self, value: int, timeout: float | None = None) -> None:
         """Wait for ``value``; see ``Semaphore.wait``."""
+        check_value(value)
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._condition:
             while True:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from thalweg.codegen.target import TargetBackend
-    from thalweg.compiler.importer import Importer
     from thalweg.hal.driver import Driver
     from thalweg.hal.executable import ExecutableLoader
+    from thalweg.ir.importer import Importer
 
 API_VERSION = (1, 0)
 """(major, minor) of the plugin API. Same major and plugin minor ≤ core minor is accepted."""

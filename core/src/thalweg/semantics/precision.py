@@ -9,6 +9,9 @@ BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 FLOAT16 = np.dtype(np.float16)
 FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
+"""Also the type in which sums of products (matmul, conv) accumulate: rounded once at the end, a sum does not depend on
+the order in which BLAS adds, so equal rows and columns give equal results on every machine."""
+
 FLOATS = frozenset({BFLOAT16, FLOAT16, FLOAT32, FLOAT64})
 
 EXACT_IN_FLOAT64 = 2**53
@@ -18,11 +21,6 @@ EXACT_IN_FLOAT64 = 2**53
 def is_float(dtype: np.dtype) -> bool:
     """Return whether ``dtype`` is one of the float types, bfloat16 among them."""
     return np.dtype(dtype) in FLOATS
-
-
-def product_dtype(dtype: np.dtype) -> np.dtype:
-    """Return the type in which sums of float products (matmul, conv) accumulate: float32 for halves."""
-    return FLOAT64 if np.dtype(dtype) == FLOAT64 else FLOAT32
 
 
 def wrap(values: np.ndarray, dtype: np.dtype) -> np.ndarray:

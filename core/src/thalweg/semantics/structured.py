@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from thalweg.errors import OutOfRange
-from thalweg.semantics.precision import EXACT_IN_FLOAT64, FLOAT64, is_float, product_dtype, wrap
+from thalweg.semantics.precision import EXACT_IN_FLOAT64, FLOAT64, is_float, wrap
 from thalweg.semantics.windows import conv, reduce_window
 
 
@@ -26,8 +26,7 @@ def matmul(a: np.ndarray, b: np.ndarray, *, dtype: np.dtype | None = None) -> np
     """
     result = np.dtype(dtype or a.dtype)
     if is_float(a.dtype):
-        wide = product_dtype(result)
-        return np.matmul(a.astype(wide, copy=False), b.astype(wide, copy=False)).astype(result, copy=False)
+        return np.matmul(a.astype(FLOAT64), b.astype(FLOAT64)).astype(result)
     wide = integer_product_dtype(a.dtype, b.dtype, a.shape[-1])
     product = np.matmul(a.astype(wide), b.astype(wide))
     return wrap(product.astype(np.int64, copy=False), result)

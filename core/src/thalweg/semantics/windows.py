@@ -8,7 +8,7 @@ from math import prod
 
 import numpy as np
 
-from thalweg.semantics.precision import EXACT_IN_FLOAT64, FLOAT64, is_float, product_dtype, wrap
+from thalweg.semantics.precision import EXACT_IN_FLOAT64, FLOAT64, is_float, wrap
 
 COLUMN_BYTES = 1 << 24
 """About how many bytes of unfolded windows a convolution holds at a time."""
@@ -57,7 +57,7 @@ def conv(
 ) -> np.ndarray:
     """Convolve ``x`` [n, c, spatial…] with ``w`` [o, c/groups, kernel…] → [n, o, out…].
 
-    Halves accumulate in float32; integers are exact and wrap to the result.
+    Floats accumulate in float64; integers are exact and wrap to the result.
     :param dtype: the result's type; that of ``x`` if left out.
     """
     result_dtype = np.dtype(dtype or x.dtype)
@@ -76,7 +76,7 @@ def conv(
 
 def _accumulator(x: np.dtype, w: np.dtype, terms: int, result: np.dtype) -> np.dtype:
     if is_float(x):
-        return product_dtype(result)
+        return FLOAT64
     exact = terms << 8 * (x.itemsize + w.itemsize) < EXACT_IN_FLOAT64
     return FLOAT64 if exact else np.dtype(np.int64)
 

@@ -44,7 +44,7 @@ def add_function_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that choose a module, a function, a device and inputs."""
     parser.add_argument("module", nargs="?", metavar="MODULE", help="the module's file (.twm)")
     parser.add_argument(
-        "--device", metavar="URI", help="where to run, as local-task or local-task://?threads=2"
+        "--device", metavar="URI", help="where to run: DRIVER, DRIVER://PATH or DRIVER://?option=value"
     )
     parser.add_argument("--function", metavar="NAME", help="default: the module's only function, or main")
     parser.add_argument(

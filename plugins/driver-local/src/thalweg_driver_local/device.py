@@ -11,10 +11,10 @@ from thalweg.hal.binding_table import BindingTableCheck
 from thalweg.hal.buffer import Buffer
 from thalweg.hal.command_buffer import BufferRef, CommandBuffer, DispatchRecord
 from thalweg.hal.driver import Device, PreparedCall
+from thalweg.hal.executable import ExecutableRecord
 from thalweg.hal.host_executable import HostExecutable
 from thalweg.hal.host_memory import HostAllocator, HostBuffer
 from thalweg.hal.semaphore import Semaphore, SemaphoreList
-from thalweg.module.module import ExecutableRecord
 
 from thalweg_driver_local.engine import CompiledCommands, Engine
 from thalweg_driver_local.loading import LoaderSet

@@ -9,8 +9,7 @@ import sys
 import weakref
 
 from thalweg.api import ModuleFormatError, NotSupported, ResourceExhausted
-from thalweg.hal.executable import ExecutableLoader, LoadedLibrary, NativeKernel
-from thalweg.module.module import ExecutableRecord
+from thalweg.hal.executable import ExecutableLoader, ExecutableRecord, LoadedLibrary, NativeKernel
 
 from thalweg_driver_local.cpu_features import machine_features
 from thalweg_driver_local.elf import EXECUTE, FORMAT_MACHINES, WRITE, ElfImage, parse_elf

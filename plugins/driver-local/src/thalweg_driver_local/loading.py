@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from thalweg.api import NotSupported, Registry
-from thalweg.hal.executable import ExecutableLoader
+from thalweg.hal.executable import ExecutableLoader, ExecutableRecord
 from thalweg.hal.host_executable import HostExecutable
-from thalweg.module.module import ExecutableRecord
 
 GROUP = "thalweg.executable_loaders"
 

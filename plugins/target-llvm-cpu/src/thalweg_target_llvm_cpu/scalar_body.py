@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from thalweg.errors import NotSupported
+from thalweg.api import NotSupported
 from thalweg.ir import element_name
 from thalweg.ir.dialects import linalg
 from xdsl.dialects import arith

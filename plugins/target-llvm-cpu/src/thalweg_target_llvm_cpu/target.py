@@ -12,8 +12,8 @@ from thalweg.codegen.target import (
     TargetConfiguration,
     TranslatedKernel,
 )
+from thalweg.hal.executable import EntryPoint
 from thalweg.ir import Dispatch
-from thalweg.module.program import EntryPoint
 
 from thalweg_target_llvm_cpu import configuration, emitters, linker, machine
 from thalweg_target_llvm_cpu.options import LlvmCpuOptions

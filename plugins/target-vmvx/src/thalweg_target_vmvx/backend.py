@@ -13,8 +13,8 @@ from thalweg.codegen.target import (
     TargetConfiguration,
     TranslatedKernel,
 )
+from thalweg.hal.executable import EntryPoint
 from thalweg.ir import Dispatch
-from thalweg.module.program import EntryPoint
 
 from thalweg_target_vmvx.bytecode import Function
 from thalweg_target_vmvx.encoding import encode_executable, encode_function

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from thalweg.api import ModuleFormatError
-from thalweg.hal.executable import ExecutableLoader, HostKernel, LoadedLibrary
-from thalweg.module.module import ExecutableRecord
+from thalweg.hal.executable import ExecutableLoader, ExecutableRecord, HostKernel, LoadedLibrary
 
 from thalweg_target_vmvx.encoding import decode_executable
 from thalweg_target_vmvx.machine import Kernel

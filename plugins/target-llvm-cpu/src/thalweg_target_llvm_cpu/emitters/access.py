@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from thalweg.errors import NotSupported
+from thalweg.api import NotSupported
 from thalweg.ir import Dispatch, element_name, shape_of
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import DenseIntOrFPElementsAttr

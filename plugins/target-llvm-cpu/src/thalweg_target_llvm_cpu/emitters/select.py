@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from types import ModuleType
 
+from thalweg.api import NotSupported
 from thalweg.codegen.target import DispatchPlan, KernelSource, TargetConfiguration
-from thalweg.errors import NotSupported
 from thalweg.ir import Dispatch, element_name
 from xdsl.ir import Operation
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from thalweg.errors import NotSupported
+from thalweg.api import NotSupported
 from thalweg.ir import Dispatch, element_name, shape_of
 from thalweg.ir.dialects import linalg
 from xdsl.ir import Operation

@@ -8,7 +8,7 @@ from typing import Any
 
 from thalweg.api import NotSupported
 
-from thalweg_target_llvm_cpu.vector_math import error_function, exponential, logarithm
+from thalweg_target_llvm_cpu.vector_math import error_function, exponential, logarithm, power, trigonometric
 from thalweg_target_llvm_cpu.vector_math.lanes import ELEMENTS, FunctionWriter, Lanes
 
 
@@ -26,6 +26,9 @@ FUNCTIONS: dict[str, MathFunction] = {
     "tanh": MathFunction(exponential.tanh),
     "log": MathFunction(logarithm.log),
     "erf": MathFunction(error_function.erf),
+    "sin": MathFunction(trigonometric.sin),
+    "cos": MathFunction(trigonometric.cos),
+    "pow": MathFunction(power.power, arity=2),
 }
 
 SUPPORTED = frozenset(FUNCTIONS)
@@ -38,17 +41,18 @@ def library(calls: Iterable[tuple[str, int, str]], settings: Mapping[str, Any]) 
     :param calls: (name, lanes, ``f32`` or ``f64``), in any order; each is written once.
     :raises NotSupported: a name or an element type that is not there.
     """
-    return "\n".join(
-        _function(name, lanes, element, bool(settings.get("fma")))
-        for name, lanes, element in sorted(set(calls))
-    )
+    functions, constants = [], {}
+    for name, lanes, element in sorted(set(calls)):
+        writer = _writer(name, lanes, element, bool(settings.get("fma")))
+        functions.append(writer.finish(FUNCTIONS[name].write(writer, *writer.parameters)))
+        constants.update(writer.constants)
+    return "\n".join([*constants.values(), *functions])
 
 
-def _function(name: str, lanes: int, element: str, fused: bool) -> str:
+def _writer(name: str, lanes: int, element: str, fused: bool) -> FunctionWriter:
     function = FUNCTIONS.get(name)
     if function is None or element not in ELEMENTS:
         raise NotSupported(
             f"{name} of {element}", f"llvm-cpu has no vector math function {name} of {element}"
         )
-    writer = FunctionWriter(name, lanes, ELEMENTS[element], function.arity, fused)
-    return writer.finish(function.write(writer, *writer.parameters))
+    return FunctionWriter(name, lanes, ELEMENTS[element], function.arity, fused)

@@ -6,7 +6,7 @@ Operands are ``Lanes``: floats, integers of the same width, or masks. A Python n
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -201,6 +201,10 @@ class Lanes:
         """Return the float of these bits."""
         return self.writer.cast("bitcast", self, Kind.FLOAT)
 
+    def funnel_shift(self, lower: Lanes, count: Lanes) -> Lanes:
+        """Return the high half of (self, ``lower``) shifted left by ``count``, which is less than the width."""
+        return self.writer.intrinsic("llvm.fshl", self, lower, count)
+
     def to_float(self) -> Lanes:
         """Return the signed integer as a float."""
         return self.writer.cast("sitofp", self, Kind.FLOAT)
@@ -230,6 +234,8 @@ class FunctionWriter:
         self.element = element
         self.fused = fused
         self._lines: list[str] = []
+        self.constants: dict[str, str] = {}
+        """Constant arrays that the function reads: name → definition."""
         self.parameters = tuple(Lanes(self, f"%x{i}", Kind.FLOAT, element) for i in range(arity))
 
     def vector(self, scalar: str) -> str:
@@ -264,11 +270,63 @@ class FunctionWriter:
         return self.emit(f"{opcode} {value.type} {value.text} to {target}", kind, element)
 
     def intrinsic(self, stem: str, *operands: Lanes) -> Lanes:
-        """Call an intrinsic on floats; LLVM declares it."""
+        """Call an intrinsic on operands of one type, its result's; LLVM declares it."""
         first = operands[0]
         given = ", ".join(f"{x.type} {x.text}" for x in operands)
-        call = f"call {first.type} @{stem}.{mangled(first.element, self.lanes)}({given})"
-        return self.emit(call, Kind.FLOAT, first.element)
+        scalar = first.element.name if first.kind is Kind.FLOAT else first.element.integer_type
+        suffix = scalar if self.lanes == 1 else f"v{self.lanes}{scalar}"
+        return self.emit(f"call {first.type} @{stem}.{suffix}({given})", first.kind, first.element)
+
+    def table(self, name: str, words: Sequence[int], element: Element) -> str:
+        """Put a table of integers as wide as ``element`` into the module; returns its symbol."""
+        type_ = element.integer_type
+        values = ", ".join(f"{type_} {signed(word, element.bits)}" for word in words)
+        symbol = f"@thalweg.{name}"
+        self.constants[symbol] = (
+            f"{symbol} = private unnamed_addr constant [{len(words)} x {type_}] [{values}], align 64"
+        )
+        return symbol
+
+    def look_up(self, table: str, index: Lanes) -> Lanes:
+        """Return, lane by lane, the integers at ``index`` of a table of ``index``'s width."""
+        type_, bytes_ = index.element.integer_type, index.element.bits // 8
+        pointers = self.emit(
+            f"getelementptr inbounds {type_}, ptr {table}, {index.type} {index.text}", Kind.INTEGER, index.element
+        ).text
+        if self.lanes == 1:
+            return self.emit(f"load {type_}, ptr {pointers}, align {bytes_}", Kind.INTEGER, index.element)
+        call = (
+            f"call {index.type} @llvm.masked.gather.v{self.lanes}{type_}.v{self.lanes}p0(<{self.lanes} x ptr>"
+            f" align {bytes_} {pointers}, {self.vector('i1')} splat (i1 true), {index.type} poison)"
+        )
+        return self.emit(call, Kind.INTEGER, index.element)
+
+    def replaced(
+        self, mask: Lanes, values: Sequence[Lanes], make: Callable[[], Sequence[Lanes]]
+    ) -> list[Lanes]:
+        """Return ``values``, but where ``mask`` those of ``make``, whose code runs only if some lane wants it."""
+        number = len(self._lines)
+        some = mask.text
+        if self.lanes > 1:
+            some = f"%some{number}"
+            self._lines.append(
+                f"  {some} = call i1 @llvm.vector.reduce.or.v{self.lanes}i1({mask.type} {mask.text})"
+            )
+        self._lines.append(f"  br i1 {some}, label %rare{number}, label %usual{number}")
+        self._lines.append(f"usual{number}:")
+        self._lines.append(f"  br label %both{number}")
+        self._lines.append(f"rare{number}:")
+        chosen = [rare.where(mask, usual) for rare, usual in zip(make(), values, strict=True)]
+        self._lines.append(f"  br label %end{number}")
+        self._lines.append(f"end{number}:")  # one name for the last block of ``make``, which may branch itself
+        self._lines.append(f"  br label %both{number}")
+        self._lines.append(f"both{number}:")
+        return [
+            self.emit(
+                f"phi {v.type} [ {v.text}, %usual{number} ], [ {c.text}, %end{number} ]", v.kind, v.element
+            )
+            for v, c in zip(values, chosen)
+        ]
 
     def finish(self, result: Lanes) -> str:
         """Return the function's text."""
