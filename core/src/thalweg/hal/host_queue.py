@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from thalweg.errors import Aborted, DeadlineExceeded, InvalidArgument
 from thalweg.hal.host_semaphore import HostSemaphore
-from thalweg.hal.semaphore import SemaphoreList
+from thalweg.hal.semaphore import SemaphoreList, check_value
 
 Work = Callable[[], None]
 
@@ -38,7 +38,7 @@ class HostQueue:
         self._changed = threading.Condition()
         self._ready: deque[Submission] = deque()
         self._unfinished: set[Submission] = set()
-        self._running = False
+        self._runner: int | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True) if threaded else None
         if self._thread is not None:
@@ -60,9 +60,14 @@ class HostQueue:
         self._resolved(submission, None)
 
     def wait_idle(self, timeout: float | None = None) -> None:
-        """Wait until every submission has ended. :raises DeadlineExceeded: the time ran out."""
+        """Wait until every submission has ended.
+
+        :raises DeadlineExceeded: the time ran out. :raises InvalidArgument: called by work of this queue.
+        """
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._changed:
+            if self._is_runner():
+                raise InvalidArgument(f"{self._name}: host work cannot wait for its own device to be idle")
             while self._unfinished:
                 remaining = None if deadline is None else deadline - time.monotonic()
                 if remaining is not None and remaining <= 0:
@@ -70,13 +75,18 @@ class HostQueue:
                 self._changed.wait(remaining)
 
     def close(self) -> None:
-        """End what is ready and running, fail what still waits, and stop the thread. Idempotent."""
+        """End what is ready and running, fail what still waits, and stop the thread. Idempotent.
+
+        Called by work of this queue, it waits for nothing: what is ready ends later.
+        """
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-            while self._running or self._ready:
+            while not self._is_runner() and (self._runner is not None or self._ready):
                 self._changed.wait()
-            stranded = list(self._unfinished)
+            stranded = [submission for submission in self._unfinished if not submission.queued]
+            for submission in stranded:
+                submission.queued = True  # what its waits do now no longer matters
         closed = Aborted(f"{self._name} was closed while this work was waiting")
         for submission in stranded:
             self._end(submission, closed)
@@ -84,7 +94,8 @@ class HostQueue:
             self._thread.join()
 
     def _own(self, pairs: SemaphoreList) -> tuple[tuple[HostSemaphore, int], ...]:
-        for semaphore, _ in pairs:
+        for semaphore, value in pairs:
+            check_value(value)
             if not isinstance(semaphore, HostSemaphore):
                 raise InvalidArgument(
                     f"{self._name} waits for and signals semaphores that it made; got a {type(semaphore).__name__}"
@@ -107,9 +118,9 @@ class HostQueue:
         """Run what is ready, unless another thread (or an outer frame of this one) is at it already."""
         while True:
             with self._changed:
-                if self._running or not self._ready:
+                if self._runner is not None or not self._ready:
                     return
-                self._running = True
+                self._runner = threading.get_ident()
                 submission = self._ready.popleft()
             self._run(submission)
 
@@ -120,9 +131,12 @@ class HostQueue:
                     if self._closed:
                         return
                     self._changed.wait()
-                self._running = True
+                self._runner = threading.get_ident()
                 submission = self._ready.popleft()
             self._run(submission)
+
+    def _is_runner(self) -> bool:
+        return self._runner == threading.get_ident()
 
     def _run(self, submission: Submission) -> None:
         cause = submission.cause
@@ -146,5 +160,5 @@ class HostQueue:
         with self._changed:
             self._unfinished.discard(submission)
             if running:
-                self._running = False
+                self._runner = None
             self._changed.notify_all()

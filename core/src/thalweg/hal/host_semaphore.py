@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -14,16 +15,22 @@ Timepoint = Callable[[BaseException | None], None]
 
 
 class HostSemaphore(Semaphore):
-    """A timeline over a lock and a condition. Thread-safe."""
+    """A timeline over a lock and a condition. Thread-safe.
+
+    It belongs to the process that made it: in a forked child, whose copies of the signalling threads do not exist,
+    every operation raises ``Aborted``.
+    """
 
     def __init__(self, initial_value: int = 0):
         self._value = check_value(initial_value)
+        self._process = os.getpid()
         self._cause: BaseException | None = None
         self._condition = threading.Condition()
         self._timepoints: list[tuple[int, Timepoint]] = []
 
     def query(self) -> int:
         """Return the current value; see ``Semaphore.query``."""
+        self._raise_if_forked()
         with self._condition:
             self._raise_if_failed()
             return self._value
@@ -31,6 +38,7 @@ class HostSemaphore(Semaphore):
     def signal(self, value: int) -> None:
         """Advance to ``value``; runs the timepoints that it reaches, on this thread."""
         check_value(value)
+        self._raise_if_forked()
         with self._condition:
             self._raise_if_failed()
             if value <= self._value:
@@ -44,6 +52,7 @@ class HostSemaphore(Semaphore):
 
     def fail(self, cause: BaseException) -> None:
         """Fail for good; see ``Semaphore.fail``."""
+        self._raise_if_forked()
         with self._condition:
             if self._cause is not None:
                 return
@@ -56,6 +65,7 @@ class HostSemaphore(Semaphore):
     def wait(self, value: int, timeout: float | None = None) -> None:
         """Wait for ``value``; see ``Semaphore.wait``."""
         check_value(value)
+        self._raise_if_forked()
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._condition:
             while True:
@@ -76,6 +86,10 @@ class HostSemaphore(Semaphore):
                 self._timepoints.append((value, call))
                 return
         call(self._cause)
+
+    def _raise_if_forked(self) -> None:
+        if os.getpid() != self._process:  # before the lock, which a thread of the parent may hold for ever
+            raise Aborted("this semaphore belongs to the process that this one was forked from")
 
     def _raise_if_failed(self) -> None:
         if self._cause is not None:

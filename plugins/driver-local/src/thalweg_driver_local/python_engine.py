@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 
 from thalweg.api import Aborted, InvalidArgument
 from thalweg.hal.binding_table import BoundRange
@@ -26,6 +27,7 @@ class PythonEngine(Engine):
         self._identifier = identifier
         self._queue = HostQueue(identifier, threaded=background)
         self._closed = False
+        self._process = os.getpid()
 
     def create_semaphore(self, initial_value: int) -> HostSemaphore:
         """Create a semaphore."""
@@ -42,6 +44,7 @@ class PythonEngine(Engine):
         signal: SemaphoreList,
     ) -> None:
         """Submit; see ``Engine.submit``."""
+        self._refuse_when_closed()
         if compiled is None:
             self._queue.submit(None, wait, signal)
             return
@@ -56,6 +59,7 @@ class PythonEngine(Engine):
 
     def wait_idle(self) -> None:
         """Wait until every submission has ended."""
+        self._refuse_when_forked()
         self._queue.wait_idle()
 
     def close(self) -> None:
@@ -64,11 +68,21 @@ class PythonEngine(Engine):
         self._queue.close()
 
     def _refuse_when_closed(self) -> None:
+        self._refuse_when_forked()
         if self._closed:
             raise Aborted(f"{self._identifier} is closed")
 
+    def _refuse_when_forked(self) -> None:
+        if os.getpid() != self._process:
+            raise Aborted(f"{self._identifier} belongs to the process that this one was forked from")
 
-def prepare_python_call(compiled, static, remaining, refuse_when_closed) -> PreparedCall:
+
+def prepare_python_call(
+    compiled: CompiledCommands,
+    static: Mapping[int, BoundRange],
+    remaining: tuple[int, ...],
+    refuse_when_closed: Callable[[], None],
+) -> PreparedCall:
     """Return a prepared call that runs ``compiled`` on the plain Python processor."""
     table = dict(static)
     locate_static = locate_in(table)
