@@ -39,6 +39,8 @@ def constant_array(value: SSAValue, program: Program) -> np.ndarray | None:
     if isinstance(op.value, builtin.DenseResourceAttr):
         return program.resources.get(op.value.resource_handle.data)
     shape, dtype = shape_of(value), numpy_dtype(element_name(value.type))
+    if 0 in shape:
+        return np.zeros(shape, dtype)
     if op.value.is_splat():
         return np.broadcast_to(np.array(op.value.get_values()[0]).astype(dtype), shape)
     return np.array(list(op.value.get_values())).astype(dtype).reshape(shape)
@@ -50,6 +52,7 @@ def is_splat(value: SSAValue) -> bool:
     return (
         isinstance(op, arith.ConstantOp)
         and isinstance(op.value, builtin.DenseIntOrFPElementsAttr)
+        and 0 not in shape_of(value)
         and op.value.is_splat()
     )
 
