@@ -19,8 +19,12 @@ from thalweg_driver_local.elf_loader import ElfLoader
 from thalweg_target_llvm_cpu.options import LlvmCpuOptions
 from thalweg_target_llvm_cpu.target import LlvmCpuBackend
 
-PROCESSORS = {512: "x86-64-v4", 256: "x86-64-v3", 128: "x86-64-v2"}
-"""Vector bits → the processor whose code the kernels are compiled to, on x86-64."""
+PROCESSORS = (
+    ("host", "generic", "x86-64-v2", "haswell", "skylake-avx512")
+    if platform.machine() == "x86_64"
+    else ("host", "generic")
+)
+"""What the kernels are compiled to: no vector math instructions at all, 128, 256 and 512 bits."""
 
 GUARD = 64
 """Bytes around the result that a kernel must not touch."""
@@ -50,9 +54,8 @@ _KERNEL = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.POINTER(_Dispatch), ctypes.POI
 
 
 @cache
-def backend(bits: int) -> tuple[LlvmCpuBackend, TargetConfiguration]:
-    """Return the backend and configuration for vectors of ``bits``; skip what this machine cannot run."""
-    cpu = PROCESSORS[bits] if platform.machine() == "x86_64" else "host"
+def backend(cpu: str) -> tuple[LlvmCpuBackend, TargetConfiguration]:
+    """Return the backend and configuration for a processor; skip what this machine cannot run."""
     target = LlvmCpuBackend(LlvmCpuOptions(target_cpu=cpu))
     config = target.configuration()
     missing = set(config.predicate["features"]) - ElfLoader().machine_features()
@@ -72,10 +75,10 @@ def dispatch_of(build: Callable, inputs: Sequence[tuple[tuple[int, ...], str]], 
 
 
 class Kernel:
-    """A dispatch compiled for vectors of ``bits`` and loaded into this process."""
+    """A dispatch compiled for the processor ``cpu`` and loaded into this process."""
 
-    def __init__(self, dispatch: Dispatch, bits: int = 512):
-        target, config = backend(bits)
+    def __init__(self, dispatch: Dispatch, cpu: str = "host"):
+        target, config = backend(cpu)
         self.dispatch = dispatch
         self.plan: DispatchPlan = target.plan(dispatch, config)
         packed = {index: packing.shape for index, packing in self.plan.packings.items()}
@@ -144,7 +147,7 @@ def error(output: np.ndarray, reference: np.ndarray) -> float:
 def check(
     build: Callable,
     inputs: Sequence[np.ndarray],
-    bits: int = 512,
+    cpu: str = "host",
     tolerance: float = 1e-6,
     reference: np.ndarray | None = None,
     constants: Sequence[int] = (),
@@ -152,11 +155,13 @@ def check(
     """Compile and run ``build`` on ``inputs``; compare with ``reference``, or with core's NumPy meaning."""
     inputs = [np.asarray(x) for x in inputs]
     dispatch = dispatch_of(build, [(x.shape, dtype_name(x.dtype)) for x in inputs], constants)
-    kernel = Kernel(dispatch, bits)
+    kernel = Kernel(dispatch, cpu)
     status, output = kernel.run(inputs)
     assert status == kernel_abi.STATUS_OK, f"kernel returned {status}"
     if reference is None:
         (reference,) = evaluate_function(dispatch.function, inputs, {})
     found = error(output, reference)
-    assert found <= tolerance, f"relative error {found:.3g} > {tolerance:g} for shapes {[x.shape for x in inputs]}"
+    assert found <= tolerance, (
+        f"relative error {found:.3g} > {tolerance:g} for shapes {[x.shape for x in inputs]}"
+    )
     return kernel

@@ -291,7 +291,9 @@ class FunctionWriter:
         """Return, lane by lane, the integers at ``index`` of a table of ``index``'s width."""
         type_, bytes_ = index.element.integer_type, index.element.bits // 8
         pointers = self.emit(
-            f"getelementptr inbounds {type_}, ptr {table}, {index.type} {index.text}", Kind.INTEGER, index.element
+            f"getelementptr inbounds {type_}, ptr {table}, {index.type} {index.text}",
+            Kind.INTEGER,
+            index.element,
         ).text
         if self.lanes == 1:
             return self.emit(f"load {type_}, ptr {pointers}, align {bytes_}", Kind.INTEGER, index.element)
@@ -318,7 +320,9 @@ class FunctionWriter:
         self._lines.append(f"rare{number}:")
         chosen = [rare.where(mask, usual) for rare, usual in zip(make(), values, strict=True)]
         self._lines.append(f"  br label %end{number}")
-        self._lines.append(f"end{number}:")  # one name for the last block of ``make``, which may branch itself
+        self._lines.append(
+            f"end{number}:"
+        )  # one name for the last block of ``make``, which may branch itself
         self._lines.append(f"  br label %both{number}")
         self._lines.append(f"both{number}:")
         return [

@@ -38,12 +38,12 @@ def finite_log(x: Lanes) -> Lanes:
     s = f / (f + 2.0)
     z = s * s
     half = square * 0.5
-    rest = s * (half + z * z.polynomial(coefficients.LOG_64))
+    rest = s * (half + z.polynomial(coefficients.LOG_64))
     return e.fma(high, f - (half - e.fma(low, rest)))
 
 
 def log(writer: FunctionWriter, x: Lanes) -> Lanes:
     """Natural logarithm; -inf at ±0, NaN below."""
     value = finite_log(x)
-    value = value.where(x > 0.0, writer.number(-inf).where(x.equals(0.0), nan))
+    value = value.where(x > 0.0, writer.number(-inf, x.element).where(x.equals(0.0), nan))
     return x.where(x.equals(inf), value)
