@@ -41,12 +41,17 @@ def test_work_that_waits_for_its_own_queue_fails(queue):
 
 
 def test_work_may_close_its_own_queue(queue):
-    gate, stranded, done = HostSemaphore(), HostSemaphore(), HostSemaphore()
-    queue.submit(None, wait=[(gate, 1)], signal=[(stranded, 1)])
-    queue.submit(queue.close, signal=[(done, 1)])
+    gate, never, stranded, ready, done = (HostSemaphore() for _ in range(5))
+    ran = threading.Event()
+    queue.submit(None, wait=[(never, 1)], signal=[(stranded, 1)])
+    queue.submit(queue.close, wait=[(gate, 1)], signal=[(done, 1)])
+    queue.submit(ran.set, wait=[(gate, 1)], signal=[(ready, 1)])
+    gate.signal(1)
     done.wait(1, WAIT)
-    with pytest.raises(Aborted, match="closed while this work was waiting"):
-        stranded.wait(1, WAIT)
+    for semaphore in (stranded, ready):
+        with pytest.raises(Aborted, match="closed while this work was waiting"):
+            semaphore.wait(1, WAIT)
+    assert not ran.is_set()
 
 
 def test_a_wait_that_is_reached_after_the_close_runs_nothing(queue):

@@ -99,7 +99,7 @@ uint64_t tw_pool_run(tw_pool *pool, const tw_program *program, const tw_context 
 TW_API tw_program *tw_program_create(tw_pool *pool, const void *packed, uint64_t size);
 TW_API void tw_program_release(tw_program *program);
 /* Replays with one address (and, where lengths are patched, one length) for each slot. Returns 0, TW_CLOSED,
- * TW_NO_MEMORY, or (command + 1) << 32 | status of the first kernel that failed. */
+ * TW_NO_MEMORY, TW_INVALID (lengths are patched and none are given), or (command + 1) << 32 | status of the first kernel that failed. */
 TW_API uint64_t tw_program_run(tw_program *program, const uint64_t *addresses, const uint64_t *lengths);
 /* `tw_program_run` for a list without patched lengths: the prepared call. */
 TW_API uint64_t tw_program_call(tw_program *program, const uint64_t *addresses);

@@ -74,6 +74,7 @@ struct tw_program {
   char *names;
   unsigned char *data;
   uint32_t dynamic_patches;        /* the first so many patches are of slots */
+  bool patches_lengths;
   tw_context *shared;              /* when there is nothing to patch */
   _Atomic(tw_context *) idle;      /* one context kept for the next replay */
 };
@@ -199,6 +200,7 @@ tw_program *tw_program_create(tw_pool *pool, const void *packed, uint64_t size) 
   }
   for (uint32_t i = 0; i < program->header.patch_count; ++i) {
     program->dynamic_patches += program->patches[i].kind != PATCH_DATA;
+    program->patches_lengths |= program->patches[i].kind == PATCH_LENGTH;
   }
   bool ok = check(program);
   for (uint32_t i = program->dynamic_patches; ok && i < program->header.patch_count; ++i) {
@@ -370,6 +372,7 @@ static void give_context(tw_program *program, tw_context *context) {
 
 uint64_t tw_program_run(tw_program *program, const uint64_t *addresses, const uint64_t *lengths) {
   if (program->shared) return tw_pool_run(program->pool, program, program->shared);
+  if (program->patches_lengths && !lengths) return TW_INVALID;
   tw_context *context = take_context(program);
   if (!context) return TW_NO_MEMORY;
   for (uint32_t i = 0; i < program->dynamic_patches; ++i) {

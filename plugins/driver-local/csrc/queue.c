@@ -11,7 +11,7 @@
 struct tw_submission {
   tw_submission *next_ready;
   tw_submission *previous, *next; /* among the unfinished */
-  tw_queue *queue;
+  tw_queue *queue;                /* holds a reference: a wait may be resolved after the queue was given up */
   tw_program *program;
   uint64_t host_token;
   uint64_t number;
@@ -46,6 +46,7 @@ static void free_submission(tw_submission *submission) {
   for (uint32_t i = 0; i < submission->signal_count; ++i) tw_semaphore_release(submission->signals[i].semaphore);
   tw_program_release(submission->program);
   tw_cause_release(submission->cause);
+  tw_queue_release(submission->queue);
   free(submission);
 }
 
@@ -223,6 +224,7 @@ static tw_submission *create_submission(tw_queue *queue, tw_program *program, co
   tw_submission *submission = calloc(1, sizeof(*submission) + words * sizeof(uint64_t));
   if (!submission) return NULL;
   submission->queue = queue;
+  atomic_fetch_add_explicit(&queue->references, 1, memory_order_relaxed);
   submission->program = tw_program_retain(program);
   submission->addresses = submission->storage;
   submission->lengths = submission->storage + slot_count;
@@ -312,18 +314,24 @@ int tw_queue_wait_idle(tw_queue *queue, uint64_t timeout_ns) {
   return result;
 }
 
-/* What is ready or running ends; what still waits fails; the thread ends. */
+/* What is ready or running ends; what still waits fails; the thread ends. From inside, by host work of this queue,
+ * what is ready fails too: `host_work` may not outlive this call. */
 void tw_queue_close(tw_queue *queue) {
   if (is_foreign(queue)) return;
   tw_cause *cause = tw_cause_create(0, 0, 0, "the device was closed while this work was waiting");
   pthread_mutex_lock(&queue->lock);
-  bool again = queue->closed;
+  if (queue->closed) {
+    pthread_mutex_unlock(&queue->lock);
+    tw_cause_release(cause);
+    return;
+  }
   queue->closed = true;
   bool from_inside = queue->running && pthread_equal(queue->runner, pthread_self());
-  while (!again && !from_inside && (queue->running || queue->first_ready)) {
-    pthread_cond_wait(&queue->changed, &queue->lock);
+  while (!from_inside && (queue->running || queue->first_ready)) pthread_cond_wait(&queue->changed, &queue->lock);
+  for (tw_submission *ready = queue->first_ready; ready; ready = ready->next_ready) {
+    if (!ready->cause) ready->cause = tw_cause_retain(cause);
   }
-  for (tw_submission *stranded = again ? NULL : queue->unfinished; stranded; stranded = stranded->next) {
+  for (tw_submission *stranded = queue->unfinished; stranded; stranded = stranded->next) {
     if (stranded->queued) continue;
     stranded->cause = tw_cause_retain(cause);
     make_ready(queue, stranded);
@@ -332,7 +340,6 @@ void tw_queue_close(tw_queue *queue) {
   pthread_cond_broadcast(&queue->changed);
   pthread_mutex_unlock(&queue->lock);
   tw_cause_release(cause);
-  if (again) return;
   if (!queue->threaded) {
     drain(queue);
   } else if (tw_thread_is_current(queue->thread)) {
@@ -344,8 +351,10 @@ void tw_queue_close(tw_queue *queue) {
 
 void tw_queue_release(tw_queue *queue) {
   if (atomic_fetch_sub_explicit(&queue->references, 1, memory_order_acq_rel) != 1) return;
-  pthread_cond_destroy(&queue->changed);
-  pthread_mutex_destroy(&queue->lock);
+  if (!is_foreign(queue)) { /* in a forked child, threads of the parent may seem to wait here for ever */
+    pthread_cond_destroy(&queue->changed);
+    pthread_mutex_destroy(&queue->lock);
+  }
   free(queue->ended);
   free(queue);
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,9 @@ from thalweg_driver_local.driver import LocalDriver
 from thalweg_driver_local.elf_loader import MACHINE_FORMATS, ElfLoader
 from thalweg_driver_local.loading import LoaderEntry, LoaderSet
 from thalweg_driver_local.plugin import ELF_FORMATS
+
+TEST_SECONDS = 60
+"""How long one test, with its fixtures, may take; a test that waits for ever fails then."""
 
 MAPPED = BufferParams(usage=BufferUsage.DEFAULT | BufferUsage.MAPPING)
 
@@ -43,6 +47,22 @@ CONFIGURATIONS = (
     "local-task native 4",
     "local-task python",
 )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """End a test that hangs: the alarm interrupts waits for locks, and native waits between two slices."""
+
+    def too_long(signal_number: int, frame: object) -> None:
+        raise TimeoutError(f"{item.nodeid} took more than {TEST_SECONDS} s")
+
+    before = signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(TEST_SECONDS)
+    try:
+        return (yield)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 class PythonLoader(ExecutableLoader):

@@ -77,17 +77,19 @@ class HostQueue:
     def close(self) -> None:
         """End what is ready and running, fail what still waits, and stop the thread. Idempotent.
 
-        Called by work of this queue, it waits for nothing: what is ready ends later.
+        Called by work of this queue, it waits for nothing, and what is ready fails too.
         """
         with self._changed:
             self._closed = True
             self._changed.notify_all()
             while not self._is_runner() and (self._runner is not None or self._ready):
                 self._changed.wait()
+            closed = Aborted(f"{self._name} was closed while this work was waiting")
+            for submission in self._ready:
+                submission.cause = submission.cause or closed
             stranded = [submission for submission in self._unfinished if not submission.queued]
             for submission in stranded:
                 submission.queued = True  # what its waits do now no longer matters
-        closed = Aborted(f"{self._name} was closed while this work was waiting")
         for submission in stranded:
             self._end(submission, closed)
         if self._thread is not None and self._thread is not threading.current_thread():

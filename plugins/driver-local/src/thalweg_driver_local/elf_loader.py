@@ -13,6 +13,7 @@ from thalweg.hal.executable import ExecutableLoader, ExecutableRecord, LoadedLib
 
 from thalweg_driver_local.cpu_features import machine_features
 from thalweg_driver_local.elf import EXECUTE, FORMAT_MACHINES, WRITE, ElfImage, parse_elf
+from thalweg_driver_local.native import load_library
 
 MACHINE_FORMATS = {
     "x86_64": "thalweg-elf-x86_64-1",
@@ -70,6 +71,8 @@ class MappedImage(LoadedLibrary):
         for segment in image.segments:
             start, end = _page_range(segment.address, segment.size)
             _protect(self.base + start, end - start, _protection(segment.flags))
+            if segment.flags & EXECUTE:
+                _flush_instruction_cache(self.base + start, end - start)
         self.kernels = tuple(NativeKernel(self.base + offset) for offset in offsets)
 
     def close(self) -> None:
@@ -136,6 +139,13 @@ def _protect(address: int, size: int, protection: int) -> None:
             f"cannot protect {size} bytes of an executable (errno {ctypes.get_errno()}):"
             " does this machine forbid new executable memory?"
         )
+
+
+def _flush_instruction_cache(address: int, size: int) -> None:
+    """Make new code visible to instruction fetches; without the C library, the kernel's own flush has to do."""
+    library = load_library()
+    if library is not None:
+        library.functions.tw_flush_instruction_cache(address, size)
 
 
 def _unmap(address: int, size: int) -> None:
