@@ -1,4 +1,4 @@
-"""A HAL driver in plain Python: what the mutants of ``mutants.py`` are made from, and itself without a fault."""
+"""A HAL driver in plain Python without a fault: what the mutants are made from."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Write the executables that ship with the suite: ``python conformance/tools/write_executables.py``.
 
-Run it when a portable format or the suite's kernels change; a test compares what ships with what would be written.
+Run it when a portable format or the suite's kernels change; a test compares what ships with what would be
+written.
 """
 
 from pathlib import Path

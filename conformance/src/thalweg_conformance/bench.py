@@ -1,4 +1,4 @@
-"""The device under test with what a test needs to work on it: buffers with content, semaphores, and waiting."""
+"""The device under test with what a test needs to work on it: content, semaphores, and waiting."""
 
 from __future__ import annotations
 
@@ -87,5 +87,6 @@ class Bench:
             semaphore.wait(value, self.limit)
         except DeadlineExceeded:
             raise AssertionError(
-                f"{asked} should signal its semaphore to {value}; after {self.limit:g} s it is at {semaphore.query()}"
+                f"{asked} should signal its semaphore to {value};"
+                f" after {self.limit:g} s it is at {semaphore.query()}"
             ) from None

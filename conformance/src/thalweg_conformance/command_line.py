@@ -5,20 +5,21 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from thalweg.api import Registry, ThalwegError
-from thalweg.hal.driver import Device
+from thalweg.api import ThalwegError
 
-from thalweg_conformance.kernels import KernelLibrary, choose_library
+from thalweg_conformance.isolation import run_driver
 from thalweg_conformance.outcomes import Outcome
-from thalweg_conformance.report import Report, Result
+from thalweg_conformance.report import Report, Result, worst_exit_status
 from thalweg_conformance.report_formats import matrix, summary, write_reports
 from thalweg_conformance.rules import Level
-from thalweg_conformance.session import DEFAULT_TIME_LIMIT, run_suite
-from thalweg_conformance.subject import subjects_of
+from thalweg_conformance.session import run_driver_in_process
+from thalweg_conformance.settings import DEFAULT_TIME_LIMIT, RunSettings
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as a shell's."""
 
 USAGE_ERROR = 2
 """Exit status for a mistake of the user's, or of the plugin's profile."""
@@ -32,6 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ThalwegError as error:
         print(f"thalweg-conformance: error: {error}", file=sys.stderr)
         return USAGE_ERROR
+    except OSError as error:
+        print(f"thalweg-conformance: error: cannot write {error.filename}: {error.strerror}", file=sys.stderr)
+        return USAGE_ERROR
+    except KeyboardInterrupt:
+        print("thalweg-conformance: interrupted", file=sys.stderr)
+        return INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -42,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser(
         "run",
         help="run the suite against an installed driver",
-        description="Run the suite against an installed driver. Exit status: 0 nothing failed; 1 a test failed;"
+        description="Run the suite against an installed driver. Exit status: 0 none failed; 1 a test failed;"
         " 2 wrong usage or opt-outs; 3 none failed, but some tests could not run.",
     )
     run.set_defaults(command=_run)
@@ -69,6 +76,11 @@ def _parser() -> argparse.ArgumentParser:
         help="for one test (default 30)",
     )
     run.add_argument(
+        "--in-process",
+        action="store_true",
+        help="run the tests in this process, for a debugger: a driver that ends the process ends the run",
+    )
+    run.add_argument(
         "-v", "--verbose", action="store_true", help="print every test, not only those that went wrong"
     )
     table = commands.add_parser("matrix", help="print the status table of several reports, as Markdown")
@@ -80,66 +92,55 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    registry = Registry.from_environment()
-    status = 0
-    subjects = subjects_of(registry, options.driver, _kernels(registry, options.target), options.device)
-    for subject in subjects:
-        print(f"{subject.uri}: level {options.level}, seed {options.seed}", flush=True)
-        report = run_suite(
-            subject,
-            level=Level.named(options.level),
-            pattern=options.pattern,
-            target=options.target,
-            seed=options.seed,
-            time_limit=options.time_limit,
-            on_result=lambda result: _print_result(result, options.verbose),
-        )
-        print(
-            f"{subject.uri} ({report.device['runs_on']}): {summary(report)} in {report.seconds:.1f} s",
-            flush=True,
-        )
+    settings = RunSettings(
+        level=Level.named(options.level),
+        pattern=options.pattern,
+        target=options.target,
+        seed=options.seed,
+        time_limit=options.time_limit,
+    )
+    run = run_driver_in_process if options.in_process else run_driver
+    printer = _Printer(settings, options.verbose)
+    reports = run(options.driver, settings, options.device, printer.start, printer.result)
+    for report in reports:
+        where = f"{report.device['uri']} ({report.device['runs_on']})"
+        print(f"{where}: {summary(report)} in {report.seconds:.1f} s")
         if options.report is not None:
             folder = options.report
-            write_reports(report, folder if len(subjects) == 1 else folder / _folder_name(str(subject.uri)))
-        status = _worse(status, report.exit_status)
-    return status
+            write_reports(
+                report, folder if len(reports) == 1 else folder / _folder_name(report.device["uri"])
+            )
+    return worst_exit_status(reports)
 
 
-def _kernels(
-    registry: Registry, target: str
-) -> Callable[[Mapping[str, Any]], Callable[[Device], KernelLibrary]]:
-    if not target:
-        return lambda extra: lambda device: choose_library(device, extra)
-    registry.entry("thalweg.target_backends", target)
-    made: list[KernelLibrary] = []
+class _Printer:
+    """Prints a run as it goes: each device, and each test that went wrong (``verbose``: each test)."""
 
-    def compiled(_: Device) -> KernelLibrary:
-        if not made:
-            from thalweg_conformance.compiled_kernels import compile_library  # needs the compiler
+    def __init__(self, settings: RunSettings, verbose: bool):
+        self._settings = settings
+        self._verbose = verbose
+        self._obstacle = ""
 
-            made.append(compile_library(registry, target))
-        return made[0]
+    def start(self, uri: str) -> None:
+        """Print the device."""
+        self._obstacle = ""
+        print(f"{uri}: level {self._settings.level.label}, seed {self._settings.seed}", flush=True)
 
-    return lambda _: compiled
-
-
-def _print_result(result: Result, verbose: bool) -> None:
-    wrong = result.outcome in (Outcome.FAILED, Outcome.BLOCKED)
-    if wrong or verbose:
+    def result(self, result: Result) -> None:
+        """Print one test; what blocks many tests is printed once."""
+        blocked, failed = result.outcome is Outcome.BLOCKED, result.outcome is Outcome.FAILED
+        if not self._verbose and not failed and not (blocked and result.reason != self._obstacle):
+            return
+        self._obstacle = result.reason if blocked else self._obstacle
         reason = f": {result.reason}" if result.reason else ""
         print(f"  {result.outcome.value:<16} {result.id} {result.area}/{result.name}{reason}", flush=True)
-    if result.outcome is Outcome.FAILED:
-        print(f"  {'':<16} rule: {result.rule}\n  {'':<16} see: {result.reference}", flush=True)
+        if failed:
+            print(f"  {'':<16} rule: {result.rule}\n  {'':<16} see: {result.reference}", flush=True)
 
 
 def _matrix(options: argparse.Namespace) -> int:
     print(matrix([Report.read(path) for path in options.reports]), end="")
     return 0
-
-
-def _worse(first: int, second: int) -> int:
-    """A failure outweighs what could not run."""
-    return 1 if 1 in (first, second) else max(first, second)
 
 
 def _folder_name(uri: str) -> str:

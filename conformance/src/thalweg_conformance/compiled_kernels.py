@@ -59,7 +59,7 @@ def _finish(function: FunctionBuilder, result: Any) -> str:
 
 
 def write_library(library: KernelLibrary, folder: Path) -> None:
-    """Write ``library`` as the suite ships executables; see ``thalweg_conformance.kernels.shipped_library``."""
+    """Write ``library`` as the suite ships executables; see ``kernels.shipped_library``."""
     record = library.record
     description = {
         "entries": [asdict(entry) for entry in record.entries],

@@ -1,7 +1,8 @@
 """The kernels that the executable and dispatch tests run, and where executables with them come from.
 
-In this order: the target backend that ``--target`` names; the plugin's own (``extra["kernels"]`` of its conformance
-profile: a function that returns a ``KernelLibrary``); those that ship with the suite, in a format the device runs.
+In this order: the target backend that ``--target`` names; the plugin's own (``extra["kernels"]`` of its
+conformance profile: a function that returns a ``KernelLibrary``); those that ship with the suite, in a
+format the device runs.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from importlib import resources
 from typing import Any
 
 import numpy as np
+from thalweg.api import Registry
 from thalweg.hal.driver import Device
 from thalweg.hal.executable import EntryPoint, ExecutableRecord
 
@@ -46,14 +48,15 @@ KERNELS: dict[str, Kernel] = {
         Kernel("workgroup_ids", "workgroup number i writes its x, y, z and 1 to words 4 i … of the output"),
     )
 }
-"""Name → kernel. The last two are no functions on tensors: only executables that a plugin brings may have them."""
+"""Name → kernel. The last two are no functions on tensors: a plugin's own executables may have them."""
 
 
 @dataclass(frozen=True)
 class KernelLibrary:
     """One executable with some of the kernels.
 
-    ``workgroup_counts`` has an entry for each kernel whose count the executable fixes (``workgroup_ids`` has none).
+    ``workgroup_counts`` has an entry for each kernel whose count the executable fixes (``workgroup_ids`` has
+    none).
     """
 
     record: ExecutableRecord
@@ -118,3 +121,26 @@ def choose_library(
         f"the device runs none of the formats that the suite ships ({', '.join(offered) or 'none'});"
         " name a target backend for it with --target, or give kernels in its conformance profile"
     )
+
+
+def library_chooser(
+    registry: Registry, target: str = ""
+) -> Callable[[Mapping[str, Any]], Callable[[Device], KernelLibrary]]:
+    """Return what takes a profile's ``extra`` and returns what gives a device its kernels.
+
+    :param target: the target backend that makes them, once, for all devices; empty: see ``choose_library``.
+    :raises UnknownName: no such target backend.
+    """
+    if not target:
+        return lambda extra: lambda device: choose_library(device, extra)
+    registry.entry("thalweg.target_backends", target)
+    made: list[KernelLibrary] = []
+
+    def compiled(_: Device) -> KernelLibrary:
+        if not made:
+            from thalweg_conformance.compiled_kernels import compile_library  # needs the compiler
+
+            made.append(compile_library(registry, target))
+        return made[0]
+
+    return lambda _: compiled

@@ -10,8 +10,8 @@ They ship inside the plugin, as the text of its ``conformance.toml``::
     tests = "semaphore/ping_pong"
     reason = "Signals from the host reach the device late; being worked on."
 
-A pattern matches a test's id (``HAL-SEM-4``) or its ``area/name``. What is not applicable does not run. What is
-expected to fail runs, and must fail.
+A pattern matches a test's id (``HAL-SEM-4``) or its ``area/name``. What is not applicable does not run. What
+is expected to fail runs, and must fail.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ class OptOuts:
         for entry in self.entries:
             if not any(entry.matches(rule) for rule in rules):
                 raise InvalidArgument(
-                    f"conformance.toml of {self.owner}: {entry.kind.value} {entry.pattern!r} matches no test; remove it"
+                    f"conformance.toml of {self.owner}: {entry.kind.value} {entry.pattern!r}"
+                    " matches no test; remove it"
                 )
         for rule in rules:
             kinds = {entry.kind for entry in self.entries if entry.matches(rule)}
@@ -118,7 +119,8 @@ def _entry(kind: str, item: Any, owner: str) -> OptOut:
     )
     if not well_formed:
         raise InvalidArgument(
-            f"conformance.toml of {owner}: each [[{kind}]] has 'tests' (a pattern) and 'reason', and nothing else;"
+            f"conformance.toml of {owner}: each [[{kind}]] has 'tests' (a pattern) and 'reason',"
+            " and nothing else;"
             f" found {item!r}"
         )
     return OptOut(KINDS[kind], item["tests"], " ".join(item["reason"].split()))

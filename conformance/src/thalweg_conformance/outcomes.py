@@ -89,7 +89,7 @@ def _judge_undeclared(capability: str, error: BaseException | None) -> Verdict:
 
 
 def one_line(error: BaseException) -> str:
-    """Return what ``error`` says in one line; the type's name too, unless it is a check of the suite's own."""
+    """Return what ``error`` says in one line; the type's name too, unless it is the suite's own."""
     text = " ".join(str(error).split())
     if isinstance(error, AssertionError | NotRun | Blocked | Hung):
         return text or type(error).__name__

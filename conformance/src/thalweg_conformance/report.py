@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,8 +62,9 @@ def result_of(rule: Rule, verdict: Verdict, seconds: float) -> Result:
 class Report:
     """One run of the suite against one device.
 
-    ``plugin``: driver, distribution, version. ``device``: URI, name, capabilities and ``runs_on`` (``hardware``,
-    ``software device``, ``interpreter``, or ``not stated``). ``machine``: system, processor, Python.
+    ``plugin``: driver, distribution, version. ``device``: URI, name, capabilities and ``runs_on``
+    (``hardware``, ``software device``, ``interpreter``, or ``not stated``). ``machine``: system, processor,
+    Python.
     """
 
     suite_version: str
@@ -91,7 +92,7 @@ class Report:
 
     @property
     def exit_status(self) -> int:
-        """0: nothing failed and nothing was blocked. 1: a test failed. 3: none failed, but some could not run."""
+        """0: nothing failed or was blocked. 1: a test failed. 3: none failed, but some could not run."""
         if self.count(Outcome.FAILED):
             return 1
         passed = self.count(Outcome.SUPPORTED)
@@ -140,3 +141,9 @@ class Report:
             return cls.from_json(file.read_text("utf-8"), str(file))
         except OSError as error:
             raise InvalidArgument(f"cannot read report {file}: {error.strerror}") from None
+
+
+def worst_exit_status(reports: Iterable[Report]) -> int:
+    """Return the exit status of several reports: a failure outweighs what could not run."""
+    found = {report.exit_status for report in reports}
+    return 1 if 1 in found else max(found, default=0)

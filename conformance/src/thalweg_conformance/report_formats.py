@@ -1,4 +1,4 @@
-"""Reports for people and for other programs: Markdown, JUnit XML, and the status matrix of several reports."""
+"""Reports for people and for other programs: Markdown, JUnit XML, and the matrix of several reports."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def matrix(reports: Sequence[Report]) -> str:
 
 
 def _cell(report: Report, area: str) -> str:
-    """``12 of 14``: supported or correctly refused, of what applies; then what went wrong, if anything did."""
+    """``12 of 14``: supported, of what applies; then how the others came out."""
     results = [result for result in report.results if result.area == area]
     counts = {outcome: sum(r.outcome is outcome for r in results) for outcome in Outcome}
     applying = len(results) - counts[Outcome.NOT_APPLICABLE] - counts[Outcome.NOT_RUN]

@@ -1,4 +1,4 @@
-"""What a test of the suite says about itself: its rule's id, sentence and reference, its level and capability.
+"""What a test of the suite says about itself: its rule's id, sentence, reference, level and capability.
 
 The id, sentence and reference stand in the docstring::
 
@@ -65,7 +65,7 @@ class Rule:
 
 
 def rule(level: Level = Level.CORE, capability: str = "") -> Callable[[Test], Test]:
-    """Mark a test function with its level and the capability that it asks for (empty: all drivers must do it)."""
+    """Mark a test function with its level and the capability that it asks for (empty: none)."""
 
     def mark(test: Test) -> Test:
         test.thalweg_rule = (level, capability)  # type: ignore[attr-defined]

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from importlib import resources
 from typing import Any
 
 import importlib_metadata
 import pytest
-from thalweg.api import API_VERSION, InvalidArgument, ThalwegError
+from thalweg.api import API_VERSION, InvalidArgument, Registry, ThalwegError
 from thalweg.hal.driver import Device
 
 from thalweg_conformance.bench import Bench
-from thalweg_conformance.kernels import KernelLibrary
+from thalweg_conformance.kernels import KernelLibrary, library_chooser
 from thalweg_conformance.opt_outs import apply_expected_failure
 from thalweg_conformance.outcomes import Blocked, Hung, NotRun, Outcome, Verdict, classify, one_line
 from thalweg_conformance.report import Report, Result, result_of
 from thalweg_conformance.rules import Level, Rule, rule_of
 from thalweg_conformance.settings import RunSettings, Watcher
-from thalweg_conformance.subject import Subject, declared_capabilities, describe_machine
+from thalweg_conformance.subject import Subject, declared_capabilities, describe_machine, subjects_of
 from thalweg_conformance.time_limit import run_within
 
 END = Rule(
@@ -88,8 +88,33 @@ def run_suite(
     return report()
 
 
+def run_driver_in_process(
+    driver: str,
+    settings: RunSettings = RunSettings(),
+    device: str = "",
+    on_start: Callable[[str], object] = lambda uri: None,
+    on_result: Callable[[Result], object] = lambda result: None,
+) -> list[Report]:
+    """Do what ``isolation.run_driver`` does, but in this process, where a debugger can follow."""
+    registry = Registry.from_environment()
+    kernels = library_chooser(registry, settings.target)
+    reports = []
+    for subject in subjects_of(registry, driver, kernels, device):
+        on_start(str(subject.uri))
+        reports.append(run_suite(subject, settings, _Telling(on_result)))
+    return reports
+
+
+class _Telling(Watcher):
+    def __init__(self, on_result: Callable[[Result], object]):
+        self._on_result = on_result
+
+    def ended(self, result: Result) -> None:
+        self._on_result(result)
+
+
 class SuiteSession:
-    """The pytest plugin of one run. Holds the device under test, which is made when the first test asks for it."""
+    """The pytest plugin of one run. Holds the device under test, made when the first test asks for it."""
 
     def __init__(
         self, subject: Subject, settings: RunSettings, watcher: Watcher, settled: Collection[str] = ()
@@ -100,7 +125,7 @@ class SuiteSession:
         self._settled = frozenset(settled)
         self._device: Device | None = None
         self._library: KernelLibrary | None = None
-        self._obstacle: Blocked | None = None
+        self._obstacle = ""
         self._rules: dict[str, Rule] = {}
         self._verdicts: dict[str, tuple[Verdict, float]] = {}
         self.description: dict[str, Any] = {}
@@ -141,8 +166,8 @@ class SuiteSession:
         return self._library
 
     def _require_device(self) -> Device:
-        if self._obstacle is not None:
-            raise self._obstacle
+        if self._obstacle:
+            raise Blocked(self._obstacle)
         if self._device is None:
             made: list[Device] = []
             try:
@@ -153,8 +178,8 @@ class SuiteSession:
                 )
                 self.description = self._subject.describe_device(made[0])
             except (Exception, Hung) as error:
-                self._obstacle = Blocked(f"no device {self._subject.uri}: {one_line(error)}")
-                raise self._obstacle from error
+                self._obstacle = f"no device {self._subject.uri}: {one_line(error)}"
+                raise Blocked(self._obstacle) from error
             self._device = made[0]
             self._watcher.device_made(self.description)
         return self._device
@@ -169,7 +194,7 @@ class SuiteSession:
         device, self._device = self._device, None
         error: BaseException | None = None
         if device is None:
-            error = self._obstacle or NotRun("no test asked for a device")
+            error = Blocked(self._obstacle) if self._obstacle else NotRun("no test asked for a device")
         else:
             try:
                 run_within(device.close, self._settings.time_limit, "closing the device")
@@ -229,7 +254,8 @@ class SuiteSession:
         except InvalidArgument as error:
             self.error = error
             raise pytest.exit.Exception(str(error)) from error
-        self._watcher.collected([*(rule.id for rule in self._rules.values()), END.id])
+        decided = {self._rules[node].id: self._result(node) for node in self._rules if node in self._verdicts}
+        self._watcher.collected([*self._rules.values(), END], decided)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Tell that a test starts, its set-up included."""
@@ -240,7 +266,9 @@ class SuiteSession:
         """Run the test under the time limit."""
         names = pyfuncitem._fixtureinfo.argnames
         arguments: dict[str, Any] = {name: pyfuncitem.funcargs[name] for name in names}
-        run_within(lambda: pyfuncitem.obj(**arguments), self._settings.time_limit, self._rules[pyfuncitem.nodeid].id)
+        run_within(
+            lambda: pyfuncitem.obj(**arguments), self._settings.time_limit, self._rules[pyfuncitem.nodeid].id
+        )
         return True
 
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> None:

@@ -72,13 +72,14 @@ def subjects_of(
     make_kernels: Callable[[Mapping[str, Any]], Callable[[Device], KernelLibrary]],
     device: str = "",
 ) -> list[Subject]:
-    """Return what to test of an installed driver: ``device``, or the devices that its conformance profile lists.
+    """Return what to test of an installed driver: ``device``, or the devices that its profile lists.
 
     Without a profile it is the driver's default device, with no opt-outs.
 
     :param make_kernels: takes the profile's ``extra``; see ``Subject.kernels``.
     :raises UnknownName: no such driver. :raises Unavailable: it cannot work on this machine.
-    :raises InvalidArgument: the device's URI is malformed or of another driver, or the opt-outs are not valid.
+    :raises InvalidArgument: the device's URI is malformed or of another driver, or the opt-outs are not
+    valid.
     """
     driver = registry.driver(driver_name)
     spec, entry = registry.hal_driver(driver_name), registry.entry(DRIVERS, driver_name)

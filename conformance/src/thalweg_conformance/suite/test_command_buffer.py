@@ -125,7 +125,8 @@ def test_barriers_order_commands(bench: Bench) -> None:
 
 @rule()
 def test_replays(bench: Bench) -> None:
-    """HAL-CMD-8: a command buffer may be submitted any number of times, and works on what its buffers hold then.
+    """HAL-CMD-8: a command buffer may be submitted any number of times, and works on what its buffers hold
+    then.
 
     Reference: thalweg.hal.command_buffer, record once, replay many times.
     """

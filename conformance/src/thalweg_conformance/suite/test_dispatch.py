@@ -51,7 +51,8 @@ def _output(bench: Bench, size: int = SIZE) -> Buffer:
 def test_runs_a_kernel(bench: Bench, library: KernelLibrary) -> None:
     """HAL-DSP-1: a dispatch runs its kernel over its bindings: inputs first, then the output.
 
-    Reference: thalweg.hal.command_buffer.CommandBuffer.dispatch; IREE CTS command_buffer/dispatch DispatchAbs.
+    Reference: thalweg.hal.command_buffer.CommandBuffer.dispatch; IREE CTS command_buffer/dispatch
+    DispatchAbs.
     """
     values, output = bench.floats(ELEMENTS), _output(bench)
     _run(bench, library, "absolute", BufferRef(bench.buffer(values.tobytes())), BufferRef(output))
@@ -89,7 +90,8 @@ def test_runs_each_function(bench: Bench, library: KernelLibrary) -> None:
 
 @rule()
 def test_adds_binding_offsets(bench: Bench, library: KernelLibrary) -> None:
-    """HAL-DSP-4: a binding starts at its offset; bytes of its buffer outside the range are neither read nor written.
+    """HAL-DSP-4: a binding starts at its offset; bytes of its buffer outside the range are neither read nor
+    written.
 
     Reference: thalweg.hal.command_buffer.BufferRef.
     """
@@ -177,7 +179,8 @@ def test_waits_before_it_runs(bench: Bench, library: KernelLibrary) -> None:
 
 @rule()
 def test_refuses_other_interfaces(bench: Bench, library: KernelLibrary) -> None:
-    """HAL-DSP-9: a dispatch of a function that is not there, or with other bindings or constants, raises at recording.
+    """HAL-DSP-9: a dispatch of a function that is not there, or with other bindings or constants, raises at
+    recording.
 
     Reference: thalweg.hal.command_buffer.CommandBuffer.dispatch.
     """
@@ -255,8 +258,8 @@ def test_numbers_workgroups(bench: Bench, library: KernelLibrary) -> None:
 
 @rule(Level.STANDARD)
 def test_reports_kernel_failure(bench: Bench, library: KernelLibrary) -> None:
-    """HAL-DSP-14: a kernel that meets a value its op forbids fails its submission, and what waits for that, with
-    Aborted that names the kernel. Later work runs.
+    """HAL-DSP-14: a kernel that meets a value its op forbids fails its submission, and what waits for that,
+    with Aborted that names the kernel. Later work runs.
 
     Reference: thalweg/hal/include/thalweg_kernel.h, a kernel returns a status; thalweg.hal.driver.Device.
     """
@@ -307,7 +310,8 @@ def test_runs_from_many_threads(bench: Bench, library: KernelLibrary) -> None:
 
 @rule(Level.STANDARD, capability="prepared-calls")
 def test_calls_a_prepared_command_buffer(bench: Bench, library: KernelLibrary) -> None:
-    """HAL-DSP-16: a prepared call runs its command buffer on the addresses given, and has ended when it returns.
+    """HAL-DSP-16: a prepared call runs its command buffer on the addresses given, and has ended when it
+    returns.
 
     Reference: thalweg.hal.driver.Device.prepare_call.
     """

@@ -40,7 +40,8 @@ def test_lists_devices(subject: Subject) -> None:
 def test_creates_devices_by_path(subject: Subject) -> None:
     """HAL-DRV-2: each listed device can be created by its path; its identifier is a URI of this driver.
 
-    Reference: thalweg.hal.driver.Driver.create_device; IREE CTS core/driver QueryAndCreateAvailableDevicesByPath.
+    Reference: thalweg.hal.driver.Driver.create_device; IREE CTS core/driver
+    QueryAndCreateAvailableDevicesByPath.
     """
     for info in subject.driver.query_available_devices():
         device = subject.driver.create_device(info.path)
@@ -67,7 +68,7 @@ def test_refuses_unknown_path(subject: Subject) -> None:
 
 
 @rule()
-def test_refuses_unknown_parameter(subject: Subject) -> None:
+def test_refuses_unknown_parameter(bench: Bench, subject: Subject) -> None:
     """HAL-DRV-4: a parameter that the driver does not know is refused with InvalidArgument, which names it.
 
     Reference: thalweg.hal.driver.Driver.create_device.
@@ -80,7 +81,7 @@ def test_refuses_unknown_parameter(subject: Subject) -> None:
 
 
 @rule(Level.STANDARD)
-def test_describes_its_device(subject: Subject) -> None:
+def test_describes_its_device(bench: Bench, subject: Subject) -> None:
     """HAL-DRV-5: dump_device_info gives facts by name, among them ``runs_on``: what the device computes on.
 
     Reference: thalweg.hal.driver.Driver.dump_device_info; DESIGN section 6, reports say where they ran.
@@ -120,7 +121,7 @@ def test_declares_capabilities_as_slugs(bench: Bench) -> None:
 
 
 @rule()
-def test_closes_twice(subject: Subject) -> None:
+def test_closes_twice(bench: Bench, subject: Subject) -> None:
     """HAL-DRV-8: closing a device twice is closing it once.
 
     Reference: thalweg.hal.driver.Device.close.
@@ -131,14 +132,14 @@ def test_closes_twice(subject: Subject) -> None:
 
 
 @rule(Level.STANDARD)
-def test_close_ends_work_in_flight_first(subject: Subject) -> None:
+def test_close_ends_work_in_flight_first(bench: Bench, subject: Subject) -> None:
     """HAL-DRV-9: work that was submitted and can run has ended, and has signaled, when close returns.
 
     Reference: thalweg.hal.driver.Device.close.
     """
     device = subject.create_device()
-    bench = Bench(device, 0, 10.0)
-    target, done = bench.buffer(bytes(4096)), bench.semaphore()
+    own = Bench(device, bench.seed, bench.limit)
+    target, done = own.buffer(bytes(4096)), own.semaphore()
     for value in range(1, 51):
         device.queue_fill(BufferRef(target), b"\x07", signal=[(done, value)], wait=[(done, value - 1)])
     device.close()

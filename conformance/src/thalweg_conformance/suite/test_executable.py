@@ -19,9 +19,11 @@ UNKNOWN = ExecutableRecord("unknown", "no-such-format-1", b"\0" * 64, (EntryPoin
 
 @rule()
 def test_refuses_unknown_formats(bench: Bench) -> None:
-    """HAL-EXE-1: a format that the device does not run raises NotSupported, which names it; asked, it answers 0.
+    """HAL-EXE-1: a format that the device does not run raises NotSupported, which names it; asked, it
+    answers 0.
 
-    Reference: thalweg.hal.driver.Device.prepare_executable; IREE CTS executable_cache CantPrepareUnknownFormat.
+    Reference: thalweg.hal.driver.Device.prepare_executable; IREE CTS executable_cache
+    CantPrepareUnknownFormat.
     """
     equal(
         bench.device.query("hal.executable.format", UNKNOWN.format), 0, f"query of format {UNKNOWN.format!r}"

@@ -81,8 +81,8 @@ def test_refuses_access_it_lacks(bench: Bench) -> None:
 
 @rule()
 def test_refuses_mapping_without_the_usage(bench: Bench) -> None:
-    """HAL-MAP-6: mapping a buffer that was not allocated for it raises PermissionDenied, or NotSupported if its
-    memory is not host-visible.
+    """HAL-MAP-6: mapping a buffer that was not allocated for it raises PermissionDenied, or NotSupported if
+    its memory is not host-visible.
 
     Reference: thalweg.hal.buffer.Buffer.map; thalweg.hal.types.BufferUsage.MAPPING.
     """

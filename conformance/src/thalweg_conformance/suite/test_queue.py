@@ -80,7 +80,8 @@ def test_signals_all(bench: Bench) -> None:
 
 @rule()
 def test_signals_when_done(bench: Bench) -> None:
-    """HAL-QUE-4: a semaphore is signaled after the work, and what the work wrote is visible to the host by then.
+    """HAL-QUE-4: a semaphore is signaled after the work, and what the work wrote is visible to the host by
+    then.
 
     Reference: thalweg.hal.driver.Device; thalweg.hal.types.MemoryType.HOST_COHERENT.
     """
@@ -157,7 +158,8 @@ def test_fans_out(bench: Bench) -> None:
 
 @rule()
 def test_failure_travels(bench: Bench) -> None:
-    """HAL-QUE-8: work whose wait fails does not run, and fails its own semaphores with the first cause, and so on.
+    """HAL-QUE-8: work whose wait fails does not run, and fails its own semaphores with the first cause, and
+    so on.
 
     Reference: thalweg.hal.driver.Device; IREE CTS queue/semaphore_submission PropagateFailSignal.
     """

@@ -143,7 +143,8 @@ def test_wakes_a_waiting_thread(bench: Bench) -> None:
 
 @rule()
 def test_wakes_all_waiting_threads(bench: Bench) -> None:
-    """HAL-SEM-10: all threads that wait for one value, or for different ones, are woken by a signal past them.
+    """HAL-SEM-10: all threads that wait for one value, or for different ones, are woken by a signal past
+    them.
 
     Reference: IREE CTS core/semaphore_thread WaitOnTheSameValueMultipleTimes.
     """
@@ -201,7 +202,7 @@ def _check_cause(error: BaseException | None, cause: _Cause, asked: str) -> None
 
 
 class _Waiter:
-    """A thread that waits for ``value``; being asleep by the time the test goes on is likely, and not required."""
+    """A thread that waits for ``value``; that it sleeps by the time the test goes on is not required."""
 
     def __init__(self, semaphore: Semaphore, value: int, limit: float):
         self.value = value

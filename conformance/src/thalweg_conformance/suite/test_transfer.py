@@ -113,7 +113,8 @@ def test_updates_a_range(bench: Bench, offset: int, length: int) -> None:
 
 @rule()
 def test_update_captures_its_source(bench: Bench) -> None:
-    """HAL-XFR-6: an update writes the bytes that its source held at the call, whatever becomes of them before it runs.
+    """HAL-XFR-6: an update writes the bytes that its source held at the call, whatever becomes of them
+    before it runs.
 
     Reference: thalweg.hal.driver.Device.queue_update; IREE CTS UpdateCapturesSourceBeforeWaitResolves.
     """
@@ -181,7 +182,8 @@ def test_copies_a_range(bench: Bench, source_offset: int, target_offset: int, le
 
 @rule(Level.STANDARD)
 def test_copies_within_a_buffer(bench: Bench) -> None:
-    """HAL-XFR-11: a copy within one buffer works for ranges that are apart, and raises InvalidArgument for others.
+    """HAL-XFR-11: a copy within one buffer works for ranges that are apart, and raises InvalidArgument for
+    others.
 
     Reference: thalweg.hal.command_buffer.CommandBuffer.copy.
     """

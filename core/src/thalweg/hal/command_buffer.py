@@ -13,7 +13,7 @@ from typing import Any
 from thalweg.errors import InvalidArgument, OutOfRange
 from thalweg.hal.buffer import Buffer
 from thalweg.hal.executable import Executable
-from thalweg.hal.types import WHOLE_BUFFER, BufferUsage, MemoryAccess
+from thalweg.hal.types import WHOLE_BUFFER, BufferUsage, HostBytes, MemoryAccess
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class CommandBuffer:
             check_fill_length(length, pattern)
         self._record(FillRecord(target, bytes(pattern)))
 
-    def update(self, data: bytes, target: BufferRef) -> None:
+    def update(self, data: HostBytes, target: BufferRef) -> None:
         """Record an update; ``data`` is captured now.
 
         :raises InvalidArgument: more than 64 KiB, or not as many bytes as the target has.
@@ -191,7 +191,7 @@ def check_fill_length(length: int, pattern: bytes) -> None:
         raise InvalidArgument(f"a fill of {length} bytes with a pattern of {len(pattern)} bytes")
 
 
-def check_update_length(data: bytes, length: int) -> None:
+def check_update_length(data: HostBytes, length: int) -> None:
     """Check that ``data`` has the target's length. :raises InvalidArgument: it has not."""
     if len(data) != length:
         raise InvalidArgument(f"an update of {len(data)} bytes into a range of {length} bytes")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from thalweg.errors import NotSupported
-from thalweg.hal.types import DeviceInfo
+from thalweg.hal.types import DeviceInfo, HostBytes
 
 if TYPE_CHECKING:
     from thalweg.hal.buffer import Allocator, Buffer
@@ -106,7 +106,7 @@ class Device(ABC):
         queue_emulation.fill(self, target, pattern, wait, signal)
 
     def queue_update(
-        self, source: bytes, target: BufferRef, *, wait: SemaphoreList = (), signal: SemaphoreList = ()
+        self, source: HostBytes, target: BufferRef, *, wait: SemaphoreList = (), signal: SemaphoreList = ()
     ):
         """Write host bytes, captured at the call."""
         from thalweg.hal import queue_emulation  # queue_emulation imports this module

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from thalweg.errors import InvalidArgument
 from thalweg.hal.command_buffer import UPDATE_LIMIT, BufferRef, CommandBuffer
 from thalweg.hal.semaphore import SemaphoreList
-from thalweg.hal.types import WHOLE_BUFFER
+from thalweg.hal.types import WHOLE_BUFFER, HostBytes
 
 if TYPE_CHECKING:
     from thalweg.hal.driver import Device
@@ -23,7 +23,7 @@ def fill(
 
 
 def update(
-    device: Device, source: bytes, target: BufferRef, wait: SemaphoreList, signal: SemaphoreList
+    device: Device, source: HostBytes, target: BufferRef, wait: SemaphoreList, signal: SemaphoreList
 ) -> None:
     """Submit one update of any size: pieces of at most ``UPDATE_LIMIT`` bytes, captured now.
 

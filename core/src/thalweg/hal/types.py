@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Flag, auto
 
+HostBytes = bytes | bytearray | memoryview
+"""Bytes of the host, to be copied; a memoryview has the format ``B`` and is contiguous."""
+
 WHOLE_BUFFER = -1
 """As a length: from the offset to the end of the buffer."""
 
