@@ -106,7 +106,11 @@ def _moves_only_unit_dims(source: SSAValue, result: SSAValue, map_: AffineMap) -
 
 
 def _slice(op: tw.SliceOp) -> bool:
-    if op.x.type == op.result.type:
+    strides = op.parameters()["strides"]
+    assert isinstance(strides, tuple)
+    if op.x.type == op.result.type and all(
+        stride == 1 for stride, extent in zip(strides, shape_of(op.x)) if extent > 1
+    ):  # of equal shapes and a negative stride, the slice reverses
         replace(op, value=op.x)
         return True
     return False
