@@ -44,6 +44,8 @@ def test_the_tutorial_runs_and_prints_what_it_says(tmp_path: Path):
             done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
             assert done.returncode == 0, f"{command or text}\n{done.stdout}{done.stderr}"
             if language == "console":
-                assert matches(expected, done.stdout), f"$ {command}\n{done.stdout}\nbut the page says:\n{expected}"
+                assert matches(expected, done.stdout), (
+                    f"$ {command}\n{done.stdout}\nbut the page says:\n{expected}"
+                )
             ran += 1
     assert ran >= 14

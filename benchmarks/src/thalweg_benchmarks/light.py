@@ -32,9 +32,7 @@ def inputs_of(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
 
 def shipped_case(name: str, model: onnx.ModelProto) -> tuple[list[np.ndarray], np.ndarray]:
     """Return the inputs that onnx's own runner feeds, and the output that ships with the model."""
-    feeds = [
-        Runner.generate_dummy_data(info, seed=0, name=name, random=False) for info in inputs_of(model)
-    ]
+    feeds = [Runner.generate_dummy_data(info, seed=0, name=name, random=False) for info in inputs_of(model)]
     tensor = onnx.load_tensor(FOLDER / f"light_{name}_output_0.pb")
     return feeds, numpy_helper.to_array(tensor)
 

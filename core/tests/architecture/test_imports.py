@@ -27,7 +27,14 @@ FORBIDDEN = {
 }
 """Part of core → parts that it must not import at run time."""
 
-PUBLIC = ("thalweg.api", "thalweg.dtypes", "thalweg.semantics", "thalweg.hal", "thalweg.ir", "thalweg.codegen")
+PUBLIC = (
+    "thalweg.api",
+    "thalweg.dtypes",
+    "thalweg.semantics",
+    "thalweg.hal",
+    "thalweg.ir",
+    "thalweg.codegen",
+)
 """What a plugin may import."""
 
 PLUGIN_MODULES = sorted((ROOT / "plugins").glob("*/src/*")) + sorted((ROOT / "examples").glob("*/src/*"))
@@ -87,7 +94,15 @@ def test_what_runs_a_module_never_imports_the_compilers_libraries(part: str):
 
 
 def test_core_imports_no_plugin_and_names_none():
-    names = ["llvm-cpu", "vmvx", "local-task", "local-sync", "input-onnx", "thalweg_input_", "thalweg_driver_"]
+    names = [
+        "llvm-cpu",
+        "vmvx",
+        "local-task",
+        "local-sync",
+        "input-onnx",
+        "thalweg_input_",
+        "thalweg_driver_",
+    ]
     for path in files(CORE):
         tree = ast.parse(path.read_text())
         docstrings = {
@@ -103,7 +118,9 @@ def test_core_imports_no_plugin_and_names_none():
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
                 found = [name for name in names if name in node.value]
-                allowed = path == CORE / "runtime" / "loading.py" and node.value == "local-task"  # load()'s default
+                allowed = (
+                    path == CORE / "runtime" / "loading.py" and node.value == "local-task"
+                )  # load()'s default
                 assert not found or allowed, f"{path.relative_to(ROOT)}:{node.lineno} names {found[0]}"
 
 

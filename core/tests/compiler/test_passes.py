@@ -98,7 +98,9 @@ def convolution_with_batch_norm(rng: np.random.Generator) -> Program:
 def test_a_batch_norm_moves_into_the_convolution():
     program = convolution_with_batch_norm(np.random.default_rng(11))
     before = Program.parse(program.text(), program.resources)
-    after = run(program.text(), "fold-batch-norms", "fuse-elementwise", "canonicalize", resources=program.resources)
+    after = run(
+        program.text(), "fold-batch-norms", "fuse-elementwise", "canonicalize", resources=program.resources
+    )
     assert len(ops(after, "linalg.generic")) == 1
     assert [op.name for op in ops(after, "linalg.generic")[0].body.block.ops] == [
         "arith.addf",
