@@ -292,7 +292,7 @@ uint32_t tw_queue_reap(tw_queue *queue, uint64_t *numbers, uint32_t capacity) {
   pthread_mutex_lock(&queue->lock);
   uint32_t count = queue->ended_count < capacity ? queue->ended_count : capacity;
   queue->ended_count -= count;
-  memcpy(numbers, queue->ended + queue->ended_count, count * sizeof(*numbers));
+  for (uint32_t i = 0; i < count; ++i) numbers[i] = queue->ended[queue->ended_count + i];
   pthread_mutex_unlock(&queue->lock);
   return count;
 }
