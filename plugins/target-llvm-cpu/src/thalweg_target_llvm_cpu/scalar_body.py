@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from thalweg.api import NotSupported
 from thalweg.ir import element_name
 from thalweg.ir.dialects import linalg
-from xdsl.dialects import arith
+from xdsl.dialects import arith, math
 from xdsl.dialects.builtin import FloatAttr
 from xdsl.ir import Block, Operation, SSAValue
 
@@ -84,6 +84,9 @@ class ScalarBody:
             if self._index is None:
                 raise NotSupported("linalg.index in this kind of kernel")
             return self._index(op.dim.value.data)
+        logistic = sigmoid_argument(op)
+        if logistic is not None:
+            return self._math("sigmoid", [values[logistic]], element_name(op.results[0].type))
         return self.apply(op, [values[v] for v in op.operands])
 
     def apply(self, op: Operation, operands: Sequence[Value]) -> Value:
@@ -166,3 +169,27 @@ class ScalarBody:
         quotient = b.binary(opcode, x, safe)
         negated = b.binary("sub", zero, x) if opcode == "sdiv" else zero
         return b.select(by_zero, zero, b.select(by_minus, negated, quotient))
+
+
+def sigmoid_argument(op: Operation) -> SSAValue | None:
+    """Return x where ``op`` is the division of 1 / (1 + e^-x); ``None`` for anything else.
+
+    As it stands e^-x overflows, and the quotient is 0, while the sigmoid is still a number.
+    """
+    if not isinstance(op, arith.DivfOp) or not _is_one(op.lhs) or not isinstance(op.rhs.owner, arith.AddfOp):
+        return None
+    terms = list(op.rhs.owner.operands)
+    rest = [term for term in terms if not _is_one(term)]
+    if len(rest) != 1 or not isinstance(rest[0].owner, math.ExpOp):
+        return None
+    negation = rest[0].owner.operand.owner
+    return negation.operand if isinstance(negation, arith.NegfOp) else None
+
+
+def _is_one(value: SSAValue) -> bool:
+    owner = value.owner
+    return (
+        isinstance(owner, arith.ConstantOp)
+        and isinstance(owner.value, FloatAttr)
+        and owner.value.value.data == 1.0
+    )

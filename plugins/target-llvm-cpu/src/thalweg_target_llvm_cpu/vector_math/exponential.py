@@ -91,7 +91,7 @@ def tanh(writer: FunctionWriter, x: Lanes) -> Lanes:
     limit = TANH_IS_ONE[element.name]
     inside = writer.number(limit, element).where(magnitude > limit, magnitude)
     large = 1.0 - 2.0 / (bounded_exponential(inside + inside) + 1.0)
-    return small.where(magnitude < 1.0, large.with_sign_of(x))
+    return small.where(magnitude < 1.0, large).with_sign_of(x)  # -0 + 0 is 0
 
 
 def _tanh_coefficients(element: Element) -> tuple[float, ...]:
