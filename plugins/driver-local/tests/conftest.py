@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import platform
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
-from thalweg.hal import kernel_abi
 from thalweg.hal.command_buffer import BufferRef, CommandBuffer
 from thalweg.hal.executable import ExecutableLoader, HostKernel, LoadedLibrary
 from thalweg.hal.host_executable import HostExecutable
@@ -20,24 +16,16 @@ from thalweg.module.module import ExecutableRecord
 from thalweg.module.program import EntryPoint
 from thalweg_driver_local.device import LocalDevice
 from thalweg_driver_local.driver import LocalDriver
-from thalweg_driver_local.elf_loader import MACHINE_FORMATS, ElfLoader
+from thalweg_driver_local.elf_loader import ElfLoader
 from thalweg_driver_local.loading import LoaderEntry, LoaderSet
 from thalweg_driver_local.plugin import ELF_FORMATS
+
+from .kernel_images import ENTRIES, compile_kernels, host_format
 
 TEST_SECONDS = 60
 """How long one test, with its fixtures, may take; a test that waits for ever fails then."""
 
 MAPPED = BufferParams(usage=BufferUsage.DEFAULT | BufferUsage.MAPPING)
-
-ENTRIES = (
-    EntryPoint("add", 3, constant_count=1, binding_access=("r", "r", "w")),
-    EntryPoint("describe", 1, constant_count=2, binding_access=("w",)),
-    EntryPoint("fail", 0, constant_count=2),
-    EntryPoint("use_local_memory", 1, constant_count=1, local_memory=40000, binding_access=("w",)),
-    EntryPoint("increment", 1, binding_access=("rw",)),
-    EntryPoint("read_table", 1, binding_access=("w",)),
-    EntryPoint("spin", 1, constant_count=1, binding_access=("w",)),
-)
 
 CONFIGURATIONS = (
     "local-sync native",
@@ -121,22 +109,6 @@ def device(request: pytest.FixtureRequest) -> Iterator[LocalDevice]:
     made = make_device(request.param)
     yield made
     made.close()
-
-
-def host_format() -> str:
-    """Return the ELF format of this machine."""
-    return MACHINE_FORMATS[platform.machine()]
-
-
-def compile_kernels(folder: Path, *flags: str) -> bytes:
-    """Compile ``kernels.c`` into an ELF image that the loader takes."""
-    image = folder / "kernels.so"
-    source = Path(__file__).with_name("kernels.c")
-    command = ["cc", "-O2", "-fPIC", "-shared", "-nostdlib", "-Wl,--hash-style=sysv", "-Wl,-z,norelro"]
-    subprocess.run(
-        [*command, *flags, "-I", kernel_abi.header_directory(), str(source), "-o", str(image)], check=True
-    )
-    return image.read_bytes()
 
 
 @pytest.fixture(scope="session")

@@ -251,7 +251,7 @@ static void *resolve_it(void *argument) {
 
 /* Waits that are reached, failed, submitted and stranded by a close, all at once. */
 static void test_races(int threaded) {
-  for (int round = 0; round < 60; ++round) {
+  for (int round = 0; round < 200; ++round) {
     tw_queue *queue = tw_queue_create(threaded, host_work);
     tw_semaphore *gates[3], *ends[8];
     race races[3];
@@ -267,10 +267,10 @@ static void test_races(int threaded) {
       tw_wait signals[1] = {{ends[i], 1}};
       REQUIRE(tw_queue_submit(queue, NULL, NULL, NULL, 0, (uint64_t)i, waits, 3, signals, 1, (uint64_t)i) == TW_OK);
     }
-    if (round % 2) tw_queue_close(queue);
-    for (int i = 0; i < 3; ++i) pthread_join(threads[i], NULL);
-    if (!(round % 2)) tw_queue_close(queue);
-    tw_queue_release(queue); /* before the waits of what was stranded */
+    for (int i = 0; i < 3 && round % 2; ++i) pthread_join(threads[i], NULL);
+    tw_queue_close(queue);
+    tw_queue_release(queue); /* in even rounds while waits are still being resolved */
+    for (int i = 0; i < 3 && round % 2 == 0; ++i) pthread_join(threads[i], NULL);
     for (int i = 0; i < 8; ++i) {
       int result = tw_semaphore_wait(ends[i], 1, WAIT_NS);
       REQUIRE(result == TW_OK || result == TW_FAILED);

@@ -33,9 +33,7 @@ def test_work_waits_for_all_its_semaphores(device, words):
     target, array = words([0])
     gates = [device.create_semaphore() for _ in range(3)]
     done = device.create_semaphore()
-    device.queue_fill(
-        BufferRef(target), b"\x01", wait=[(gate, 1) for gate in gates], signal=[(done, 1)]
-    )
+    device.queue_fill(BufferRef(target), b"\x01", wait=[(gate, 1) for gate in gates], signal=[(done, 1)])
     for gate in gates[:2]:
         gate.signal(1)
     assert done.query() == 0 and not array.any()
@@ -103,7 +101,9 @@ def test_kernel_failure_names_command_kernel_and_status(device, kernels, run):
     commands = CommandBuffer()
     commands.barrier()
     commands.dispatch(kernels, kernels.lookup_function("fail"), (4, 1, 1), (), (1, 2))
-    with pytest.raises(Aborted, match=r"kernel 'fail' \(command 1\) returned status 1: an index is out of range"):
+    with pytest.raises(
+        Aborted, match=r"kernel 'fail' \(command 1\) returned status 1: an index is out of range"
+    ):
         run(commands)
 
 

@@ -19,9 +19,7 @@ KEPT_EXCEPTIONS = 256
 
 OK, CLOSED, NO_MEMORY, FAILED, INVALID, TIMEOUT = range(6)
 
-HostWork = ctypes.CFUNCTYPE(
-    ctypes.c_uint64, ctypes.c_uint64, ctypes.POINTER(ctypes.c_char), ctypes.c_uint64
-)
+HostWork = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_uint64, ctypes.POINTER(ctypes.c_char), ctypes.c_uint64)
 
 
 class Wait(ctypes.Structure):

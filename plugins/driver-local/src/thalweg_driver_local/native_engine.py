@@ -105,7 +105,9 @@ class NativeEngine(Engine):
         elif compiled is not None:
             program, slots = compiled.program.handle, compiled.binding_capacity
             bound = [table.get(slot) for slot in range(slots)]
-            addresses = struct.pack(f"{slots}Q", *(b.buffer.host_address + b.offset if b else 0 for b in bound))
+            addresses = struct.pack(
+                f"{slots}Q", *(b.buffer.host_address + b.offset if b else 0 for b in bound)
+            )
             lengths = struct.pack(f"{slots}Q", *(b.length if b else 0 for b in bound))
         self._in_flight[number] = (compiled, table)
         result = self._functions.tw_queue_submit(
@@ -142,7 +144,9 @@ class NativeEngine(Engine):
         while True:
             result = self._functions.tw_queue_wait_idle(self._queue, int(WAIT_SLICE * 1e9))
             if result == native.INVALID:
-                raise InvalidArgument(f"{self._identifier}: host work cannot wait for its own device to be idle")
+                raise InvalidArgument(
+                    f"{self._identifier}: host work cannot wait for its own device to be idle"
+                )
             if result == native.CLOSED:
                 raise self._refusal(result)
             if result == native.OK:
@@ -210,7 +214,9 @@ class NativeEngine(Engine):
             raise Aborted(f"{self._identifier} is closed")
 
 
-def _bind_call(engine: NativeEngine, program: NativeProgram, count: int, compiled: CompiledCommands) -> PreparedCall:
+def _bind_call(
+    engine: NativeEngine, program: NativeProgram, count: int, compiled: CompiledCommands
+) -> PreparedCall:
     """Return the prepared call: the cheapest way from Python into the replay, one argument block for each call."""
     run = engine._functions.tw_program_call
     handle = program.handle

@@ -178,7 +178,9 @@ class _Packer:
         sized = BufferRef(target.buffer, target.offset, len(command.data), target.slot)
         self._transfer(number, OP_COPY, first, [sized])
 
-    def _transfer(self, number: int, opcode: int, first: int, refs: list[BufferRef], pattern: int = 0) -> None:
+    def _transfer(
+        self, number: int, opcode: int, first: int, refs: list[BufferRef], pattern: int = 0
+    ) -> None:
         """Add a transfer whose length is that of the first reference with a known one, or the first slot's."""
         lengths = [length for length in map(self._length, refs) if length is not None]
         if lengths:
