@@ -8,6 +8,9 @@ from xdsl.dialects import func
 from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Block, Region, SSAValue
 
+from thalweg.compiler.passes.rewriting import replace_function
+from thalweg.errors import InvalidArgument
+from thalweg.ir.attributes import ints
 from thalweg.ir.dialects import host
 from thalweg.ir.dialects.tw import i64_array
 from thalweg.ir.program import Program
@@ -54,14 +57,12 @@ def lower_to_hal(program: Program, entries: Mapping[str, tuple[int, int]]) -> No
                 properties=dict(op.properties),
             )
             if isinstance(new, host.HalDispatchOp):
-                new.properties["entry"] = i64_array(entries[new.callee.data])
+                new.properties["entry"] = i64_array(entries[new.callee_name()])
             body.add_op(new)
             values.update(zip(op.results, new.results))
         lowered = func.FuncOp(function.sym_name.data, ([], []), Region(body))
         lowered.attributes.update(function.attributes)
-        function.parent.insert_op_before(lowered, function)
-        function.detach()
-        function.erase()
+        replace_function(function, lowered)
 
 
 def host_functions(program: Program) -> tuple[tuple[HostFunction, ...], tuple[str, ...]]:
@@ -80,9 +81,9 @@ def _host_function(function: func.FuncOp, resources: dict[str, int]) -> HostFunc
             numbers[op.result] = len(slots)
             slots.append(_slot(op, resources))
         elif isinstance(op, host.HalDispatchOp):
-            executable, entry = host.ints(op.entry)
-            count = host.ints(op.workgroup_count)
-            commands.append(DispatchCommand(executable, entry, count, (), _spans(op, numbers)))
+            executable, entry = ints(op.entry)
+            x, y, z = ints(op.workgroup_count)
+            commands.append(DispatchCommand(executable, entry, (x, y, z), (), _spans(op, numbers)))
         elif isinstance(op, host.HalCopyOp):
             commands.append(CopyCommand(*_spans(op, numbers)))
         elif isinstance(op, host.HalBarrierOp):
@@ -94,12 +95,14 @@ def _slot(op: host.HalSlotOp, resources: dict[str, int]) -> Slot:
     kind = SlotKind(op.kind.data)
     index = op.index.value.data
     if kind is SlotKind.CONSTANT:
+        if op.resource is None:
+            raise InvalidArgument(f"{op.name} of a constant names no resource")
         index = resources.setdefault(op.resource.data, len(resources))
     return Slot(kind, index, op.size.value.data)
 
 
 def _spans(op: host.CommandOpBase, numbers: Mapping[SSAValue, int]) -> tuple[Span, ...]:
-    triples = zip(op.slots, host.ints(op.offsets), host.ints(op.lengths))
+    triples = zip(op.slots, ints(op.offsets), ints(op.lengths))
     return tuple(Span(numbers[slot], offset, length) for slot, offset, length in triples)
 
 
@@ -112,6 +115,4 @@ def lower_to_vm(program: Program, functions: tuple[HostFunction, ...]) -> None:
                 "program": StringAttr(encode_functions([stored]).decode()),
             }
         )
-        function.parent.insert_op_before(new, function)
-        function.detach()
-        function.erase()
+        replace_function(function, new)

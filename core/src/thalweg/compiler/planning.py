@@ -9,12 +9,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from xdsl.dialects import arith, func
-from xdsl.dialects.builtin import DenseResourceAttr
 from xdsl.ir import SSAValue
 
 from thalweg.codegen.packing import Packing
 from thalweg.codegen.target import DispatchPlan, KernelSource, TargetBackend, TargetConfiguration
-from thalweg.compiler.passes.rewriting import constant_array, make_constant
+from thalweg.compiler.passes.rewriting import (
+    constant_array,
+    constant_identity,
+    constant_op,
+    make_constant,
+    parent_block,
+    resource_name,
+    source_name,
+)
 from thalweg.errors import CompileError, NotSupported, ThalwegError
 from thalweg.ir import Dispatch
 from thalweg.ir.dialects.host import DispatchOp
@@ -70,8 +77,8 @@ def _plan(
     try:
         return target.plan(dispatch, config)
     except NotSupported as error:
-        source = op.attributes.get("tw.source")
-        node = f"node {source.data!r}" if source is not None else "a computed op"
+        source = source_name(op)
+        node = f"node {source!r}" if source is not None else "a computed op"
         raise CompileError(
             f"target backend {config.backend!r} cannot compile {node} (kernel {dispatch.name}): {error};"
             " try another --target-backend"
@@ -89,25 +96,18 @@ def _pack_operands(
         array = constant_array(value, program)
         if array is None:
             raise ThalwegError(f"operand {index} of {op.callee} is to be packed but is not a constant")
-        key = (_identity(value), packing)
+        key = (constant_identity(constant_op(value)), packing)
         if key not in packed:
             constant = make_constant(np.ascontiguousarray(packing.apply(array)), program, "packed")
-            op.parent.insert_op_before(constant, op)
+            parent_block(op).insert_op_before(constant, op)
             packed[key] = constant.result
         op.operands[index] = packed[key]
-
-
-def _identity(value: SSAValue) -> str:
-    attribute = value.owner.value
-    if isinstance(attribute, DenseResourceAttr):
-        return attribute.resource_handle.data
-    return str(attribute)
 
 
 def _drop_unused_constants(program: Program) -> None:
     for op in reversed(list(program.module.walk())):
         if isinstance(op, arith.ConstantOp) and not op.result.uses and op.parent_op() is not None:
-            if isinstance(op.value, DenseResourceAttr):
-                program.resources.pop(op.value.resource_handle.data, None)
+            if (name := resource_name(op)) is not None:
+                program.resources.pop(name, None)
             op.detach()
             op.erase()

@@ -11,13 +11,19 @@ from dataclasses import dataclass, field
 from math import prod
 
 from xdsl.dialects import arith, builtin, func
-from xdsl.ir import Block, Operation, Region, SSAValue
+from xdsl.ir import Block, BlockArgument, Operation, Region, SSAValue
 
 from thalweg.compiler.arena import Lifetime, peak_live_bytes, place
-from thalweg.compiler.passes.rewriting import constant_array
+from thalweg.compiler.passes.rewriting import (
+    constant_array,
+    constant_identity,
+    constant_op,
+    replace_function,
+    resource_name,
+)
 from thalweg.dtypes import numpy_dtype
 from thalweg.ir.dialects import host, tw
-from thalweg.ir.program import Program
+from thalweg.ir.program import Program, returned_values
 from thalweg.ir.types import element_name, shape_of
 
 
@@ -50,7 +56,7 @@ class _Scheduler:
     program: Program
     source: func.FuncOp
     placements: dict[SSAValue, _Placement] = field(default_factory=dict)
-    epochs: dict[Operation, int] = field(default_factory=dict)
+    epochs: dict[Operation | Block, int] = field(default_factory=dict)
 
     def root(self, value: SSAValue) -> SSAValue:
         """Follow reshapes to the value that owns the bytes."""
@@ -78,7 +84,7 @@ def lower_to_stream(program: Program) -> MemoryReport:
 def _lower_function(source: func.FuncOp, program: Program) -> MemoryReport:
     scheduler = _Scheduler(program, source)
     dispatches = [op for op in source.body.block.ops if isinstance(op, host.DispatchOp)]
-    results = [scheduler.root(v) for v in source.body.block.last_op.operands]
+    results = [scheduler.root(v) for v in returned_values(source)]
     _assign_epochs(scheduler, dispatches)
     outputs = _place_outputs(scheduler, results)
     report = _place_transients(scheduler, dispatches, results, outputs)
@@ -171,22 +177,16 @@ def _rewrite(
     lowered = func.FuncOp(source.sym_name.data, ([], []), Region(body))
     for name, attribute in source.attributes.items():
         lowered.attributes[name] = attribute
-    source.parent.insert_op_before(lowered, source)
-    source.detach()
-    source.erase()
+    replace_function(source, lowered)
 
 
 def _where(scheduler: _Scheduler, value: SSAValue) -> _Placement:
     value = scheduler.root(value)
     if value in scheduler.placements:
         return scheduler.placements[value]
-    if isinstance(value.owner, Block):
+    if isinstance(value, BlockArgument):
         return _Placement(("input", value.index))
-    attribute = value.owner.value
-    name = (
-        attribute.resource_handle.data if isinstance(attribute, builtin.DenseResourceAttr) else str(attribute)
-    )
-    return _Placement(("constant", name))
+    return _Placement(("constant", constant_identity(constant_op(value))))
 
 
 def _command(scheduler, kind, values, slots, access, **properties):
@@ -230,9 +230,9 @@ def _declare_slots(
 
 def _as_resource(value: SSAValue, program: Program) -> str:
     """Return the name of the resource that holds a constant, making one for a constant that is text."""
-    attribute = value.owner.value
-    if isinstance(attribute, builtin.DenseResourceAttr):
-        return attribute.resource_handle.data
+    existing = resource_name(constant_op(value))
+    if existing is not None:
+        return existing
     array = constant_array(value, program)
     assert array is not None
     name = f"constant_{len(program.resources)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from thalweg.dtypes import dtype_name
 from thalweg.errors import InvalidArgument
 from thalweg.ir.dialects import linalg, tw
 from thalweg.ir.program import Program
-from thalweg.ir.types import element_name, element_type, shape_of, tensor_type
+from thalweg.ir.types import element_name, element_type, element_type_of, shape_of, tensor_type
 
 INLINE_CONSTANT_LIMIT = 16
 """Constants of at most this many elements are printed in the text; larger ones are resources."""
@@ -33,7 +33,7 @@ _CMPF = {
 }
 _CMPI = {"eq": 0, "ne": 1, "slt": 2, "sle": 3, "sgt": 4, "sge": 5, "ult": 6, "ule": 7, "ugt": 8, "uge": 9}
 
-_BINARY: dict[str, type[Operation]] = {
+_BINARY: dict[str, Callable[[SSAValue, SSAValue], Operation]] = {
     op.name.split(".")[1]: op
     for op in (
         arith.AddfOp, arith.SubfOp, arith.MulfOp, arith.DivfOp, arith.MaximumfOp, arith.MinimumfOp,
@@ -41,14 +41,14 @@ _BINARY: dict[str, type[Operation]] = {
         arith.AndIOp, arith.OrIOp, arith.XOrIOp, math.PowFOp,
     )
 }  # fmt: skip
-_UNARY: dict[str, type[Operation]] = {
+_UNARY: dict[str, Callable[[SSAValue], Operation]] = {
     op.name.split(".")[1]: op
     for op in (
         math.ExpOp, math.LogOp, math.TanhOp, math.ErfOp, math.SqrtOp, math.RsqrtOp, math.AbsFOp, math.AbsIOp,
         math.CeilOp, math.FloorOp, math.RoundEvenOp, math.SinOp, math.CosOp, arith.NegfOp,
     )
 }  # fmt: skip
-_CASTS: dict[str, type[Operation]] = {
+_CASTS: dict[str, Callable[[SSAValue, Any], Operation]] = {
     op.name.split(".")[1]: op
     for op in (
         arith.SIToFPOp, arith.UIToFPOp, arith.FPToSIOp, arith.FPToUIOp, arith.ExtFOp, arith.TruncFOp,
@@ -89,10 +89,8 @@ class ScalarBuilder:
         """A scalar constant of element type ``dtype``."""
         type_ = element_type(dtype)
         if isinstance(type_, builtin.IntegerType):
-            attribute: Any = builtin.IntegerAttr(int(value), type_)
-        else:
-            attribute = builtin.FloatAttr(float(value), type_)
-        return self._add(arith.ConstantOp(attribute))
+            return self._add(arith.ConstantOp(builtin.IntegerAttr(int(value), type_)))
+        return self._add(arith.ConstantOp(builtin.FloatAttr(float(value), type_)))
 
     def cmpf(self, predicate: str, a: SSAValue, b: SSAValue) -> SSAValue:
         """Compare floats: ``oeq``, ``ogt``, ``oge``, ``olt``, ``ole``, ``one``, ``une``."""
@@ -240,8 +238,8 @@ class FunctionBuilder:
         )
 
     def _emit_generic(self, operands, maps, init, output_map, iterators, body, pass_accumulator) -> SSAValue:
-        scalars = [v.type.get_element_type() for v in operands]
-        block = Block(arg_types=[*scalars, init.type.get_element_type()])
+        scalars = [element_type_of(v) for v in operands]
+        block = Block(arg_types=[*scalars, element_type_of(init)])
         arguments = block.args if pass_accumulator else block.args[:-1]
         block.add_op(linalg.YieldOp(body(ScalarBuilder(block), *arguments)))
         return self.add(
@@ -309,16 +307,21 @@ def broadcast_map(shape: Sequence[int], result_shape: Sequence[int]) -> AffineMa
 
 def dense_attribute(array: np.ndarray) -> builtin.DenseIntOrFPElementsAttr:
     """Return ``dense<…>`` with the elements of a small array."""
-    dtype = dtype_name(array.dtype)
-    values = array.ravel().tolist() if dtype not in ("bf16", "f16") else [float(v) for v in array.ravel()]
-    if dtype == "i1":
-        values = [int(v) for v in values]
-    return builtin.DenseIntOrFPElementsAttr.from_list(tensor_type(array.shape, dtype), values)
+    return _dense(array.ravel(), array.shape, dtype_name(array.dtype))
 
 
 def splat_attribute(value: float | int, shape: Sequence[int], dtype: str) -> builtin.DenseIntOrFPElementsAttr:
     """Return ``dense<value>`` of the given shape."""
-    return builtin.DenseIntOrFPElementsAttr.from_list(tensor_type(shape, dtype), [value])
+    return _dense([value], shape, dtype)
+
+
+def _dense(values: Iterable[Any], shape: Sequence[int], dtype: str) -> builtin.DenseIntOrFPElementsAttr:
+    type_ = element_type(dtype)
+    if isinstance(type_, builtin.IntegerType):
+        integers = [int(value) for value in values]
+        return builtin.DenseIntOrFPElementsAttr.from_list(builtin.TensorType(type_, list(shape)), integers)
+    floats = [float(value) for value in values]
+    return builtin.DenseIntOrFPElementsAttr.from_list(builtin.TensorType(type_, list(shape)), floats)
 
 
 def unique_resource_name(resources: dict[str, np.ndarray], name: str) -> str:
@@ -343,7 +346,7 @@ def _attribute(value: Any) -> Any:
     return tw.i64_array(value)
 
 
-def _names(names: Sequence[str]) -> builtin.ArrayAttr:
+def _names(names: Sequence[str]) -> builtin.ArrayAttr[builtin.DictionaryAttr]:
     return builtin.ArrayAttr(
         [builtin.DictionaryAttr({"tw.name": builtin.StringAttr(name)}) for name in names]
     )

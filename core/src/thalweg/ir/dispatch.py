@@ -10,7 +10,7 @@ from xdsl.ir import Operation, SSAValue
 
 from thalweg.ir.dialects import linalg
 from thalweg.ir.dialects.tw import StructuredOp
-from thalweg.ir.program import parse_module
+from thalweg.ir.program import parse_module, returned_values
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,7 @@ class Dispatch:
     @property
     def results(self) -> tuple[SSAValue, ...]:
         """The values that ``return`` gives back; bindings n …"""
-        terminator = self.function.body.block.last_op
-        assert isinstance(terminator, func.ReturnOp)
-        return tuple(terminator.operands)
+        return returned_values(self.function)
 
     def structured_ops(self) -> Iterator[Operation]:
         """Yield the ``linalg.generic`` and ``tw`` ops in order: the work of this dispatch."""

@@ -8,7 +8,7 @@ import numpy as np
 from xdsl.context import Context
 from xdsl.dialect_interfaces.op_asm import OpAsmDialectInterface
 from xdsl.dialects import arith, builtin, func, math, tensor
-from xdsl.ir import Dialect
+from xdsl.ir import Dialect, SSAValue
 from xdsl.parser import Parser
 from xdsl.utils.exceptions import DiagnosticException, ParseError, VerifyException
 
@@ -61,6 +61,17 @@ def parse_module(text: str, name: str = "<text>") -> builtin.ModuleOp:
     except (ParseError, VerifyException, DiagnosticException) as error:
         raise InvalidArgument(f"{name} is not valid IR: {error}") from None
     return module
+
+
+def returned_values(function: func.FuncOp) -> tuple[SSAValue, ...]:
+    """Return the values that a function's ``return`` gives back.
+
+    :raises InvalidArgument: the body does not end in ``return``.
+    """
+    terminator = function.body.block.last_op
+    if not isinstance(terminator, func.ReturnOp):
+        raise InvalidArgument(f"the body of function {function.sym_name.data!r} does not end in func.return")
+    return tuple(terminator.operands)
 
 
 @dataclass

@@ -9,16 +9,16 @@ from xdsl.ir import Attribute, SSAValue
 
 from thalweg.errors import InvalidArgument
 
-_FLOATS: dict[str, Attribute] = {
+_FLOATS: dict[str, builtin.AnyFloat] = {
     "f16": builtin.f16,
     "bf16": builtin.bf16,
     "f32": builtin.f32,
     "f64": builtin.f64,
 }
-_FLOAT_NAMES = {type_: name for name, type_ in _FLOATS.items()}
+_FLOAT_NAMES: dict[Attribute, str] = {type_: name for name, type_ in _FLOATS.items()}
 
 
-def element_type(name: str) -> Attribute:
+def element_type(name: str) -> builtin.AnyFloat | builtin.IntegerType:
     """Return the MLIR element type named ``name`` (``f32``, ``i64``, ``ui8``, …).
 
     :raises InvalidArgument: for an unknown name.
@@ -50,6 +50,12 @@ def element_name(type_: Attribute) -> str:
 def tensor_type(shape: Sequence[int], dtype: str) -> builtin.TensorType:
     """Return ``tensor<shape x dtype>``."""
     return builtin.TensorType(element_type(dtype), list(shape))
+
+
+def element_type_of(value: SSAValue) -> Attribute:
+    """Return the element type of a tensor value."""
+    assert isinstance(value.type, builtin.TensorType), value.type
+    return value.type.element_type
 
 
 def shape_of(value: SSAValue | Attribute) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from thalweg.compiler.passes.rewriting import (
     only_user,
     replace,
 )
+from thalweg.ir.attributes import number
 from thalweg.ir.builder import FunctionBuilder
 from thalweg.ir.dialects import linalg, tw
 from thalweg.ir.program import Program
@@ -124,11 +125,11 @@ def _body(op: linalg.GenericOp, environment: dict[SSAValue, Affine]) -> Affine |
         if isinstance(inner, linalg.YieldOp):
             return environment.get(inner.operands[0])
         if isinstance(inner, arith.ConstantOp):
-            environment[inner.result] = (np.zeros(1), np.array([inner.value.value.data], np.float64))
+            environment[inner.result] = (np.zeros(1), np.array([number(inner.value)], np.float64))
             continue
         rule = _AFFINE.get(inner.name)
-        operands = [environment.get(v) for v in inner.operands]
-        if rule is None or any(v is None for v in operands):
+        operands = [environment[v] for v in inner.operands if v in environment]
+        if rule is None or len(operands) < len(inner.operands):
             return None
         result = rule(*operands)
         if result is None:

@@ -9,7 +9,7 @@ from xdsl.ir import Operation, SSAValue
 from xdsl.ir.affine import AffineMap
 from xdsl.printer import Printer
 
-from thalweg.compiler.passes.rewriting import Pass, functions, is_elementwise, replace
+from thalweg.compiler.passes.rewriting import Pass, functions, is_elementwise, replace, resource_name
 from thalweg.ir.dialects import linalg, tw
 from thalweg.ir.program import Program
 from thalweg.ir.types import shape_of
@@ -22,11 +22,7 @@ def eliminate_dead_code(program: Program) -> None:
             if not isinstance(op, func.ReturnOp) and not any(r.uses for r in op.results) and _is_pure(op):
                 op.detach()
                 op.erase()
-    used = {
-        op.value.resource_handle.data
-        for op in program.module.walk()
-        if isinstance(op, arith.ConstantOp) and hasattr(op.value, "resource_handle")
-    }
+    used = {resource_name(op) for op in program.module.walk() if isinstance(op, arith.ConstantOp)}
     for name in [name for name in program.resources if name not in used]:
         del program.resources[name]
 

@@ -8,7 +8,14 @@ import numpy as np
 from xdsl.dialects import tensor
 from xdsl.ir import Operation
 
-from thalweg.compiler.passes.rewriting import Pass, constant_array, functions, make_constant, replace
+from thalweg.compiler.passes.rewriting import (
+    Pass,
+    constant_array,
+    functions,
+    make_constant,
+    replace,
+    source_name,
+)
 from thalweg.dtypes import numpy_dtype
 from thalweg.ir.dialects import linalg, tw
 from thalweg.ir.evaluate import evaluate_op
@@ -26,8 +33,8 @@ def fold_constants(program: Program) -> None:
             if not isinstance(op, tw.StructuredOp | linalg.GenericOp):
                 continue
             inputs = op.inputs if isinstance(op, linalg.GenericOp) else op.operands
-            arrays = [constant_array(v, program) for v in inputs]
-            if any(a is None for a in arrays) or not _worth(op, arrays):
+            arrays = [a for a in (constant_array(v, program) for v in inputs) if a is not None]
+            if len(arrays) < len(inputs) or not _worth(op, arrays):
                 continue
             replace(op, make_constant(_evaluate(op, arrays, program), program, _name(op)))
 
@@ -56,8 +63,8 @@ def _worth(op: Operation, arrays: list[np.ndarray]) -> bool:
 
 
 def _name(op: Operation) -> str:
-    source = op.attributes.get("tw.source")
-    return f"{source.data}_folded" if source is not None else "folded"
+    source = source_name(op)
+    return f"{source}_folded" if source is not None else "folded"
 
 
 FOLD_CONSTANTS = Pass("fold-constants", "Evaluate ops whose operands are all constants.", fold_constants)

@@ -5,10 +5,12 @@ takes.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from typing import Any
 
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import SSAValue
 
 from thalweg.compiler.passes.rewriting import Pass, functions, replace
+from thalweg.ir.attributes import number
 from thalweg.ir.builder import FunctionBuilder
 from thalweg.ir.dialects import tw
 from thalweg.ir.program import Program
@@ -37,7 +39,7 @@ def _layer_norm(b: FunctionBuilder, op: tw.LayerNormOp) -> SSAValue:
 
     centred = b.elementwise([op.x, mean(op.x)], lambda s, v, m: s.subf(v, m))
     variance = mean(b.elementwise([centred], lambda s, v: s.mulf(v, v)))
-    epsilon = op.epsilon.value.data
+    epsilon = number(op.epsilon)
 
     def normalize(s, v, var, scale, bias):
         root = s.sqrt(s.addf(var, s.constant(epsilon, dtype)))
@@ -46,10 +48,11 @@ def _layer_norm(b: FunctionBuilder, op: tw.LayerNormOp) -> SSAValue:
     return b.elementwise([centred, variance, op.scale, op.bias], normalize)
 
 
-DECOMPOSITIONS: dict[str, Callable[[FunctionBuilder, Operation], SSAValue]] = {
+DECOMPOSITIONS: dict[str, Callable[[FunctionBuilder, Any], SSAValue]] = {
     "tw.softmax": _softmax,
     "tw.layer_norm": _layer_norm,
 }
+"""Op name → function of a builder and an op of that name, which writes the decomposition."""
 
 
 def decompose(program: Program, names: Collection[str] = tuple(DECOMPOSITIONS)) -> None:

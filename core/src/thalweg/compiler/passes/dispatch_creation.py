@@ -10,7 +10,14 @@ from xdsl.dialects import arith, builtin, func, tensor
 from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.ir.affine import AffineMap
 
-from thalweg.compiler.passes.rewriting import Pass, functions, is_elementwise, is_splat, only_user
+from thalweg.compiler.passes.rewriting import (
+    Pass,
+    functions,
+    is_elementwise,
+    is_splat,
+    only_user,
+    parent_block,
+)
 from thalweg.ir.dialects import linalg, tw
 from thalweg.ir.dialects.host import DispatchOp
 from thalweg.ir.program import Program
@@ -71,10 +78,12 @@ def _outline(group: list[Operation], prefix: str, program: Program, kernels: dic
         for value in op.operands:
             if value.owner in group or value in operands:
                 continue
-            if isinstance(value.owner, tensor.EmptyOp) or (
+            maker = value.owner
+            is_inlined = isinstance(maker, tensor.EmptyOp) or (
                 isinstance(op, linalg.GenericOp) and _is_inlined(value)
-            ):
-                inlined.append(value.owner)
+            )
+            if is_inlined and isinstance(maker, Operation):
+                inlined.append(maker)
             else:
                 operands.append(value)
     body = Block(arg_types=[v.type for v in operands])
@@ -101,8 +110,7 @@ def _outline(group: list[Operation], prefix: str, program: Program, kernels: dic
     )  # fmt: skip
     if source is not None:
         dispatch.attributes["tw.source"] = source
-    block = last.parent
-    block.insert_op_before(dispatch, last)
+    parent_block(last).insert_op_before(dispatch, last)
     result.replace_all_uses_with(dispatch.results[0])
     for op in reversed(group):
         op.detach()

@@ -12,7 +12,7 @@ from thalweg.compiler.passes.canonicalize import eliminate_dead_code
 from thalweg.compiler.passes.rewriting import Pass, functions, is_elementwise, only_user, replace, uses_index
 from thalweg.ir.dialects import linalg
 from thalweg.ir.program import Program
-from thalweg.ir.types import shape_of
+from thalweg.ir.types import element_type_of, shape_of
 
 
 def fuse_elementwise(program: Program) -> None:
@@ -71,7 +71,7 @@ def _fuse(producer: linalg.GenericOp, consumer: linalg.GenericOp) -> linalg.Gene
                 return block.args[index]
         operands.append(value)
         maps.append(map_)
-        return block.insert_arg(value.type.get_element_type(), len(operands) - 1)
+        return block.insert_arg(element_type_of(value), len(operands) - 1)
 
     mapping: dict[SSAValue, SSAValue] = {}
     consumer_block = consumer.body.block

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 from xdsl.dialects import arith, builtin, func, tensor
 from xdsl.ir import Block, Operation, SSAValue
 
 from thalweg.dtypes import dtype_name, numpy_dtype
+from thalweg.errors import ThalwegError
 from thalweg.ir.builder import INLINE_CONSTANT_LIMIT, dense_attribute, splat_attribute, unique_resource_name
 from thalweg.ir.dialects import linalg
 from thalweg.ir.program import Program
@@ -70,10 +72,52 @@ def make_constant(array: np.ndarray, program: Program, name: str = "folded") -> 
     return arith.ConstantOp(builtin.DenseResourceAttr.from_params(handle, tensor_type(array.shape, dtype)))
 
 
+def constant_op(value: SSAValue) -> arith.ConstantOp:
+    """Return the op of a value known to be a constant.
+
+    :raises ThalwegError: something else makes the value.
+    """
+    if not isinstance(value.owner, arith.ConstantOp):
+        raise ThalwegError(f"a constant was expected; found {value}")
+    return value.owner
+
+
+def resource_name(op: arith.ConstantOp) -> str | None:
+    """Return the name of the resource that a constant refers to; ``None`` for a constant in the text."""
+    return op.value.resource_handle.data if isinstance(op.value, builtin.DenseResourceAttr) else None
+
+
+def constant_identity(op: arith.ConstantOp) -> str:
+    """Return what tells a constant from the others: its resource's name, or its text."""
+    return resource_name(op) or str(op.value)
+
+
+def source_name(op: Operation) -> str | None:
+    """Return the name of the model's node that an op comes from."""
+    source = op.attributes.get("tw.source")
+    return source.data if isinstance(source, builtin.StringAttr) else None
+
+
+def parent_block(op: Operation) -> Block:
+    """Return the block that an op stands in.
+
+    :raises ThalwegError: it stands in none.
+    """
+    if op.parent is None:
+        raise ThalwegError(f"{op.name} stands in no block")
+    return op.parent
+
+
+def replace_function(old: func.FuncOp, new: Operation) -> None:
+    """Put ``new`` in the place of a function."""
+    parent_block(old).insert_op_before(new, old)
+    old.detach()
+    old.erase()
+
+
 def replace(op: Operation, *new: Operation, value: SSAValue | None = None) -> None:
     """Put ``new`` ops in the place of ``op``; its result becomes ``value``, or the last new op's result."""
-    block = op.parent
-    assert isinstance(block, Block)
+    block = parent_block(op)
     for item in new:
         block.insert_op_before(item, op)
         if "tw.source" in op.attributes and "tw.source" not in item.attributes:
@@ -89,7 +133,7 @@ def only_user(value: SSAValue) -> Operation | None:
     return users.pop() if len(users) == 1 else None
 
 
-def is_elementwise(op: Operation) -> bool:
+def is_elementwise(op: Operation | Block) -> TypeGuard[linalg.GenericOp]:
     """Return whether ``op`` is a ``linalg.generic`` without reductions, over the identity of its result."""
     return (
         isinstance(op, linalg.GenericOp)

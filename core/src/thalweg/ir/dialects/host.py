@@ -32,12 +32,8 @@ from xdsl.irdl import (
     var_result_def,
 )
 
+from thalweg.errors import InvalidArgument
 from thalweg.ir.dialects.tw import i64_array
-
-
-def ints(array: DenseArrayBase) -> tuple[int, ...]:
-    """Return an ``array<i64: …>`` as a tuple."""
-    return tuple(int(v) for v in array.get_values())
 
 
 @irdl_op_definition
@@ -100,6 +96,15 @@ class CommandOpBase(IRDLOperation):
     pattern = opt_prop_def(AnyAttr())
     irdl_options = (ParsePropInAttrDict(),)
     assembly_format = "`(` $slots `)` attr-dict `:` type($slots)"
+
+    def callee_name(self) -> str:
+        """Return the name of the kernel that this dispatches.
+
+        :raises InvalidArgument: it names none.
+        """
+        if self.callee is None:
+            raise InvalidArgument(f"{self.name} names no callee")
+        return self.callee.data
 
     @classmethod
     def make(

@@ -8,8 +8,9 @@ All are pure, on ranked static tensors. Elementwise maps, broadcasts, transposes
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
-from xdsl.dialects.builtin import DenseArrayBase, IntegerAttr, StringAttr, TensorType, i64
+from xdsl.dialects.builtin import DenseArrayBase, IntegerAttr, IntegerType, StringAttr, TensorType, i64
 from xdsl.ir import Attribute, Dialect, SSAValue
 from xdsl.irdl import (
     AnyAttr,
@@ -25,16 +26,15 @@ from xdsl.irdl import (
 from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
 
+from thalweg.ir.attributes import ints, number
+from thalweg.ir.types import shape_of
+
 ANY_TENSOR = TensorType
 
 
-def i64_array(values: Sequence[int]) -> DenseArrayBase:
+def i64_array(values: Sequence[int]) -> DenseArrayBase[IntegerType]:
     """Return ``array<i64: …>``."""
     return DenseArrayBase.from_list(i64, [int(v) for v in values])
-
-
-def _extents(array: DenseArrayBase) -> tuple[int, ...]:
-    return tuple(int(v) for v in array.get_values())
 
 
 class StructuredOp(IRDLOperation):
@@ -50,11 +50,11 @@ class StructuredOp(IRDLOperation):
             if name == "operandSegmentSizes":
                 continue
             if isinstance(attribute, DenseArrayBase):
-                values[name] = _extents(attribute)
+                values[name] = ints(attribute)
             elif isinstance(attribute, StringAttr):
                 values[name] = attribute.data
             else:
-                values[name] = attribute.value.data  # IntegerAttr and FloatAttr
+                values[name] = number(attribute)
         return values
 
     @classmethod
@@ -63,7 +63,7 @@ class StructuredOp(IRDLOperation):
         operands: Sequence[SSAValue | Sequence[SSAValue]],
         result: Attribute,
         properties: dict[str, Attribute],
-    ) -> StructuredOp:
+    ) -> Self:
         """Build the op from operands in definition order, its result type and its properties."""
         return cls.build(operands=operands, result_types=[result], properties=properties)
 
@@ -88,7 +88,7 @@ class MatmulOp(StructuredOp):
     assembly_format = "$a `,` $b " + _ASSEMBLY
 
     def verify_(self) -> None:
-        a, b = self.a.type.get_shape(), self.b.type.get_shape()
+        a, b = shape_of(self.a), shape_of(self.b)
         self._require(len(a) >= 2 and len(a) == len(b) and a[-1] == b[-2], f"cannot multiply {a} by {b}")
 
 
@@ -111,9 +111,9 @@ class ConvOp(StructuredOp):
     assembly_format = "$x `,` $w " + _ASSEMBLY
 
     def verify_(self) -> None:
-        x, w = self.x.type.get_shape(), self.w.type.get_shape()
-        groups = self.groups.value.data
-        self._require(len(x) == len(w) and len(x) >= 3, f"ranks of {x} and {w}")
+        x, w = shape_of(self.x), shape_of(self.w)
+        rank, groups = len(x), self.groups.value.data
+        self._require(rank == len(w) and rank >= 3, f"ranks of {x} and {w}")
         self._require(
             x[1] == w[1] * groups and w[0] % groups == 0, f"channels of {x}, {w} in {groups} groups"
         )
@@ -242,7 +242,7 @@ OPERATIONS: list[type[StructuredOp]] = [
     ReshapeOp,
 ]
 
-TW = Dialect("tw", OPERATIONS)
+TW = Dialect("tw", list(OPERATIONS))
 
 __all__ = [
     "TW", "ConcatOp", "ConvOp", "GatherOp", "LayerNormOp", "MatmulOp", "PadOp", "ReduceWindowOp", "ReshapeOp",

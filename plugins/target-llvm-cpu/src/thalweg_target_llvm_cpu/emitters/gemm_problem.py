@@ -13,7 +13,7 @@ from math import prod
 
 from thalweg.ir import Dispatch, element_name, shape_of
 from thalweg.ir.dialects import tw
-from thalweg.ir.dialects.host import ints
+from thalweg.ir.attributes import ints
 
 from thalweg_target_llvm_cpu.emitters.work import analyse
 
