@@ -14,7 +14,7 @@
 #include "thalweg_kernel.h"
 
 #define TW_API __attribute__((visibility("default")))
-#define TW_LIBRARY_VERSION 1
+#define TW_LIBRARY_VERSION 2
 
 /* Results of calls. */
 enum {
@@ -125,7 +125,10 @@ typedef struct tw_wait {
 } tw_wait;
 
 /* `threaded`: a thread of its own runs what is ready; else whoever makes it ready does. */
-TW_API tw_queue *tw_queue_create(int threaded, tw_host_work host_work);
+TW_API tw_queue *tw_queue_create(int threaded);
+/* Before the first submission of host work. Apart from `create`, because a callback from ctypes may take a page that is
+ * writable and executable, which a device without host work does not need. */
+TW_API void tw_queue_set_host_work(tw_queue *queue, tw_host_work host_work);
 /* Submits a program (or, with `program` NULL, host work; with both absent a barrier) under the number `*number`. */
 TW_API int tw_queue_submit(tw_queue *queue, tw_program *program, const uint64_t *addresses, const uint64_t *lengths,
                            uint32_t slot_count, uint64_t host_token, const tw_wait *waits, uint32_t wait_count,

@@ -193,12 +193,11 @@ void tw_submission_resolved(tw_submission *submission, tw_cause *cause) {
   tw_queue_release(queue);
 }
 
-tw_queue *tw_queue_create(int threaded, tw_host_work host_work) {
+tw_queue *tw_queue_create(int threaded) {
   tw_queue *queue = calloc(1, sizeof(*queue));
   if (!queue) return NULL;
   atomic_init(&queue->references, 1);
   queue->generation = tw_fork_generation();
-  queue->host_work = host_work;
   queue->last_ready = &queue->first_ready;
   queue->threaded = threaded != 0;
   pthread_mutex_init(&queue->lock, NULL);
@@ -215,6 +214,13 @@ tw_queue *tw_queue_create(int threaded, tw_host_work host_work) {
     }
   }
   return queue;
+}
+
+void tw_queue_set_host_work(tw_queue *queue, tw_host_work host_work) {
+  if (is_foreign(queue)) return;
+  pthread_mutex_lock(&queue->lock);
+  queue->host_work = host_work;
+  pthread_mutex_unlock(&queue->lock);
 }
 
 static tw_submission *create_submission(tw_queue *queue, tw_program *program, const uint64_t *addresses,
@@ -253,6 +259,7 @@ int tw_queue_submit(tw_queue *queue, tw_program *program, const uint64_t *addres
                     const tw_wait *signals, uint32_t signal_count, uint64_t number) {
   if (is_foreign(queue)) return TW_CLOSED;
   if (program && tw_program_slot_count(program) > slot_count) return TW_INVALID;
+  if (host_token && !queue->host_work) return TW_INVALID;
   tw_submission *submission =
       create_submission(queue, program, addresses, lengths, slot_count, waits, wait_count, signals, signal_count);
   if (!submission) return TW_NO_MEMORY;

@@ -188,6 +188,12 @@ static uint64_t host_work(uint64_t token, char *text, uint64_t text_size) {
   return 99;
 }
 
+static tw_queue *make_queue(int threaded, tw_host_work work) {
+  tw_queue *queue = tw_queue_create(threaded);
+  tw_queue_set_host_work(queue, work);
+  return queue;
+}
+
 typedef struct lane {
   tw_queue *queue;
   tw_program *program;
@@ -219,7 +225,7 @@ static void *submit_chain(void *argument) {
 
 static void test_queue(int threaded, uint32_t thread_count) {
   tw_pool *pool = tw_pool_create(thread_count);
-  tw_queue *queue = tw_queue_create(threaded, host_work);
+  tw_queue *queue = make_queue(threaded, host_work);
   tw_program *program = make_program(pool, increment, WIDTH, REPEATS);
   lane self = {queue, program, tw_semaphore_create(0)};
   pthread_t threads[4];
@@ -252,7 +258,7 @@ static void *resolve_it(void *argument) {
 /* Waits that are reached, failed, submitted and stranded by a close, all at once. */
 static void test_races(int threaded) {
   for (int round = 0; round < 200; ++round) {
-    tw_queue *queue = tw_queue_create(threaded, host_work);
+    tw_queue *queue = make_queue(threaded, host_work);
     tw_semaphore *gates[3], *ends[8];
     race races[3];
     pthread_t threads[3];
@@ -302,7 +308,7 @@ static void *submit_until_closed(void *argument) {
 
 static void test_close_while_submitting(int threaded) {
   for (int round = 0; round < 10; ++round) {
-    tw_queue *queue = tw_queue_create(threaded, host_work);
+    tw_queue *queue = make_queue(threaded, host_work);
     pthread_t threads[3];
     for (int i = 0; i < 3; ++i) pthread_create(&threads[i], NULL, submit_until_closed, queue);
     usleep(500);
@@ -313,7 +319,7 @@ static void test_close_while_submitting(int threaded) {
 }
 
 static void test_failing_host_work(void) {
-  tw_queue *queue = tw_queue_create(1, host_work);
+  tw_queue *queue = make_queue(1, host_work);
   tw_semaphore *end = tw_semaphore_create(0);
   tw_wait signals[1] = {{end, 1}};
   tw_cause_view view;
@@ -335,7 +341,7 @@ static uint64_t close_inside(uint64_t token, char *text, uint64_t text_size) {
 }
 
 static void test_close_from_inside(int threaded) {
-  self_closing = tw_queue_create(threaded, close_inside);
+  self_closing = make_queue(threaded, close_inside);
   tw_semaphore *gate = tw_semaphore_create(0), *first = tw_semaphore_create(0), *second = tw_semaphore_create(0);
   tw_wait waits[1] = {{gate, 1}}, signals[2] = {{first, 1}, {second, 1}};
   REQUIRE(tw_queue_submit(self_closing, NULL, NULL, NULL, 0, 1, waits, 1, signals, 1, 1) == TW_OK);
@@ -378,7 +384,7 @@ static void test_damaged_programs(void) {
 
 static void test_fork(void) {
   tw_pool *pool = tw_pool_create(2);
-  tw_queue *queue = tw_queue_create(1, host_work);
+  tw_queue *queue = make_queue(1, host_work);
   tw_program *program = make_program(pool, increment, 1, 1);
   tw_semaphore *semaphore = tw_semaphore_create(0);
   uint32_t word = 0;

@@ -11,7 +11,7 @@ from pathlib import Path
 from thalweg.api import Aborted, PluginError, ResourceExhausted
 from thalweg.hal.host_executable import kernel_failure
 
-LIBRARY_VERSION = 1
+LIBRARY_VERSION = 2
 LIBRARY_NAME = "libthalweg_local.so"
 CAUSE_TEXT_BYTES = 512
 KEPT_EXCEPTIONS = 256
@@ -58,7 +58,8 @@ SIGNATURES = {
     "tw_program_create": (_HANDLE, [_HANDLE, _BYTES, _U64]),
     "tw_program_release": (_NOTHING, [_HANDLE]),
     "tw_program_call": (_U64, [_HANDLE, _BYTES]),
-    "tw_queue_create": (_HANDLE, [_INT, HostWork]),
+    "tw_queue_create": (_HANDLE, [_INT]),
+    "tw_queue_set_host_work": (_NOTHING, [_HANDLE, HostWork]),
     "tw_queue_submit": (
         _INT,
         [_HANDLE, _HANDLE, _BYTES, _BYTES, _U32, _U64, _HANDLE, _U32, _HANDLE, _U32, _U64],

@@ -61,12 +61,11 @@ class NativeEngine(Engine):
         self._numbers = itertools.count(1)
         self._in_flight: dict[int, tuple[object, ...]] = {}
         self._host_work: dict[int, Any] = {}
-        self._host_callback = native.HostWork(self._run_host_work)
+        self._host_callback: Any = None
+        self._lock = threading.Lock()
         self._closed = threading.Event()
         self._pool = native.created(self._functions.tw_pool_create(threads), f"{threads} threads")
-        self._queue = native.created(
-            self._functions.tw_queue_create(int(background), self._host_callback), "a queue"
-        )
+        self._queue = native.created(self._functions.tw_queue_create(int(background)), "a queue")
 
     def __del__(self) -> None:
         """Free the native objects; ``close`` has ended their threads."""
@@ -82,6 +81,7 @@ class NativeEngine(Engine):
     def compile(self, compiled: CompiledCommands) -> None:
         """Pack the commands; ``None`` as the program says that the plain Python processor runs them."""
         if has_host_kernel(compiled.commands):
+            self._expect_host_work()
             return
         packed = pack_commands(compiled.commands, slot_count=compiled.binding_capacity)
         compiled.program = NativeProgram(self._library, self._pool, packed, compiled.commands)
@@ -178,6 +178,12 @@ class NativeEngine(Engine):
                 )
             array[place] = native.Wait(semaphore.handle, check_value(value))
         return array
+
+    def _expect_host_work(self) -> None:
+        with self._lock:
+            if self._host_callback is None:
+                self._host_callback = native.HostWork(self._run_host_work)
+                self._functions.tw_queue_set_host_work(self._queue, self._host_callback)
 
     def _run_host_work(self, token: int, text: Any, text_size: int) -> int:
         try:
