@@ -18,6 +18,7 @@ ENTRIES = (
     EntryPoint("increment", 1, binding_access=("rw",)),
     EntryPoint("read_table", 1, binding_access=("w",)),
     EntryPoint("spin", 1, constant_count=1, binding_access=("w",)),
+    EntryPoint("wait_for_word", 1, constant_count=1, binding_access=("r",)),
 )
 
 

@@ -64,3 +64,13 @@ KERNEL spin(const thalweg_dispatch_t *dispatch, const thalweg_workgroup_t *workg
   ((uint32_t *)dispatch->bindings[0])[workgroup->id[0]] = 1;
   return THALWEG_KERNEL_OK;
 }
+
+/* Waits until the word in binding 0 is 1; gives up, with bad data, after constant 0 looks. */
+KERNEL wait_for_word(const thalweg_dispatch_t *dispatch, const thalweg_workgroup_t *workgroup) {
+  const volatile uint32_t *word = dispatch->bindings[0];
+  (void)workgroup;
+  for (uint32_t left = dispatch->constants[0]; left; --left) {
+    if (*word) return THALWEG_KERNEL_OK;
+  }
+  return THALWEG_KERNEL_DATA_ERROR;
+}
