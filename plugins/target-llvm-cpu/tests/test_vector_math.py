@@ -48,7 +48,17 @@ SPECIAL = (
 )  # fmt: skip
 """Zeros, infinities, NaN, denormals, integers odd and even, ends of ranges, floats near multiples of π/2."""
 
-SPECIAL_F64 = (709.78, 709.79, -708.5, -745.1, -745.2, 5e-324, 2.0**52 + 1, 2.0**53, 6381956970095103.0 * 2.0**797)
+SPECIAL_F64 = (
+    709.78,
+    709.79,
+    -708.5,
+    -745.1,
+    -745.2,
+    5e-324,
+    2.0**52 + 1,
+    2.0**53,
+    6381956970095103.0 * 2.0**797,
+)
 
 
 def special(dtype: str) -> np.ndarray:
@@ -186,7 +196,9 @@ def test_half_precision_results_are_rounded_from_better_ones(name: str, dtype: s
     x = np.arange(1 << 16, dtype=np.uint32).astype(np.uint16).view(kind)
     x = x[np.isfinite(x.astype(np.float32))]
     body = CASES[name].body
-    dispatch = dispatch_of(lambda f, v: f.elementwise([v], lambda s, e: body(s, e, dtype)), [(x.shape, dtype)])
+    dispatch = dispatch_of(
+        lambda f, v: f.elementwise([v], lambda s, e: body(s, e, dtype)), [(x.shape, dtype)]
+    )
     status, output = Kernel(dispatch).run([x])
     assert status == 0
     with np.errstate(over="ignore"):
@@ -206,4 +218,4 @@ def _ordinal(x: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("name", SWEPT)
 def test_every_float32_is_within_two_ulp(name: str) -> None:
     worst = sweep(name)
-    assert 0.0 < worst.ulps <= 2.0, f"{name}({worst.argument!r}): {worst.ulps:.3f} ulp"
+    assert 0.5 < worst.ulps <= 2.0, f"{name}({worst.argument!r}): {worst.ulps:.3f} ulp"

@@ -138,6 +138,9 @@ class ScalarBody:
 
     def _saturating(self, stem: str, op: Operation, operand: Value) -> Value:
         type_ = vector_type(LLVM_TYPES[element_name(op.results[0].type)], self._lanes)
+        if LLVM_TYPES[element_name(op.results[0].type)] == "i1":  # one bit: 0 and -1, or 0 and 1
+            predicate, limit = ("ole", -1.0) if stem == "llvm.fptosi.sat" else ("oge", 1.0)
+            return self._b.fcmp(predicate, operand, self._b.float(limit, operand.type))
         return self._b.call(f"{stem}.{mangled(type_)}.{mangled(operand.type)}", type_, [operand])
 
     def _math_absi(self, op: Operation, operands: Sequence[Value]) -> Value:

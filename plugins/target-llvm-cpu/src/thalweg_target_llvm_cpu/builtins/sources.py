@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from thalweg_target_llvm_cpu.builtins.float_formats import FLOAT_FORMATS
+from thalweg_target_llvm_cpu.builtins.rounding import ROUNDING
+
 MEMSET = """
 define ptr @memset(ptr %target, i32 %byte, i64 %size) {
 entry:
@@ -34,5 +37,5 @@ done:
 }
 """
 
-SOURCES = {"memset": MEMSET}
+SOURCES = {"memset": MEMSET, **FLOAT_FORMATS, **ROUNDING}
 """Symbol → LLVM IR that defines it (and perhaps calls others)."""
