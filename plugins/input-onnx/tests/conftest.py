@@ -57,6 +57,7 @@ def assert_matches_onnxruntime() -> Callable[[onnx.ModelProto, dict[str, np.ndar
         expected = session.run(None, feeds)
         results = evaluate(OnnxImporter().import_model(model), list(feeds.values()))
         for output, result, reference in zip(model.graph.output, results, expected, strict=True):
+            assert isinstance(reference, np.ndarray), output.name
             assert (result.shape, result.dtype) == (reference.shape, reference.dtype), output.name
             difference = np.linalg.norm(result.astype(np.float64) - reference.astype(np.float64))
             norm = max(float(np.linalg.norm(reference.astype(np.float64))), 1e-30)

@@ -48,12 +48,12 @@ def test_sampled_case_is_right_when_compiled_for_vmvx(name):
 def test_every_case_is_right_or_refused_by_name_and_most_are_right(target):
     run = {"run": compiled_for(target)} if target else {}
     outcomes = {
-        name: run_case(case, **run)
-        for name, case in node_cases().items()
-        if name not in DIFFERENT_ON_PURPOSE
+        name: run_case(case, **run) for name, case in node_cases().items() if name not in DIFFERENT_ON_PURPOSE
     }
     wrong = {name: o.detail for name, o in outcomes.items() if o.kind not in ("passed", "refused")}
     assert not wrong
-    unnamed = {n: o.detail for n, o in outcomes.items() if o.kind == "refused" and not refused_by_name(o.detail)}
+    unnamed = {
+        n: o.detail for n, o in outcomes.items() if o.kind == "refused" and not refused_by_name(o.detail)
+    }
     assert not unnamed
     assert Counter(o.kind for o in outcomes.values())["passed"] >= 1400

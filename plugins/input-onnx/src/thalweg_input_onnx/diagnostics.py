@@ -22,9 +22,26 @@ class UnsupportedForm(NotSupported):
         self.remedy = remedy
 
 
+class UnknownValue(UnsupportedForm):
+    """A node that needs an input's elements while the model is compiled, where they are computed from the
+    model's inputs.
+    """
+
+
+class UnsupportedModel(CompileError):
+    """A valid model with nodes that cannot be imported: all of them, in ``problems``."""
+
+    def __init__(self, message: str, problems: Sequence[Problem]):
+        super().__init__(message)
+        self.problems = tuple(problems)
+
+
 @dataclass(frozen=True)
 class Problem:
-    """One node that cannot be imported."""
+    """One node that cannot be imported.
+
+    ``needs_constant``: the node would be supported if its inputs (but for the first) were constants.
+    """
 
     node: str
     op: str
@@ -32,6 +49,7 @@ class Problem:
     opset: int
     reason: str
     remedy: str
+    needs_constant: bool = False
 
     def __str__(self) -> str:
         domain = self.domain or "ai.onnx"
@@ -39,11 +57,10 @@ class Problem:
         return f"node {self.node!r}: {self.op} (domain {domain}, opset {self.opset}): {self.reason}{help_}"
 
 
-def unsupported(problems: Sequence[Problem]) -> CompileError:
+def unsupported(problems: Sequence[Problem]) -> UnsupportedModel:
     """Return the one error that lists every problem."""
+    start = "input: this ONNX model cannot be compiled"
     if len(problems) == 1:
-        return CompileError(f"input: this ONNX model cannot be compiled: {problems[0]}")
+        return UnsupportedModel(f"{start}: {problems[0]}", problems)
     lines = "\n".join(f"  {problem}" for problem in problems)
-    return CompileError(
-        f"input: this ONNX model cannot be compiled, {len(problems)} nodes are not supported:\n{lines}"
-    )
+    return UnsupportedModel(f"{start}, {len(problems)} nodes are not supported:\n{lines}", problems)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -12,7 +12,7 @@ from thalweg.dtypes import dtype_name, numpy_dtype
 from thalweg.ir import Program
 
 import thalweg_input_onnx.ops  # noqa: F401  (fills the table of ops)
-from thalweg_input_onnx.diagnostics import Problem, UnsupportedForm, unsupported
+from thalweg_input_onnx.diagnostics import Problem, UnknownValue, UnsupportedForm, unsupported
 from thalweg_input_onnx.emitter import Emitter
 from thalweg_input_onnx.folding import fold
 from thalweg_input_onnx.inlining import has_body, inline_functions
@@ -33,18 +33,19 @@ def import_graph(model: Model, sizes: Mapping[str, int]) -> Program:
     undefined = [problem for node in model.proto.graph.node if (problem := _undefined(model, node))]
     if undefined:  # the checker would refuse the model at the first of them
         raise unsupported(undefined + _unknown_ops(model, model.proto.graph, {p.node for p in undefined}))
+    signature = graph_inputs(model, sizes)
     check_model(model)
-    return _GraphImporter(model, inline_functions(model), sizes).run()
+    return _GraphImporter(model, inline_functions(model), signature).run()
 
 
 class _GraphImporter:
     """The state of one import: the tensors by name, and the problems met so far."""
 
-    def __init__(self, model: Model, inlined: Model, sizes: Mapping[str, int]):
+    def __init__(self, model: Model, inlined: Model, signature: Sequence[tuple[str, tuple[int, ...], str]]):
         self.model = model
         self.inlined = inlined
         graph = self.graph = inlined.proto.graph
-        self.signature = graph_inputs(model, sizes)
+        self.signature = signature
         self.emitter = Emitter(self.signature)
         self.tensors: dict[str, Tensor] = {}
         self.problems: list[Problem] = []
@@ -72,14 +73,12 @@ class _GraphImporter:
             try:
                 element_dtype(tensor.data_type)
             except UnsupportedForm as form:
-                self._problem(
-                    onnx.NodeProto(name=tensor.name, op_type="initializer"), form.reason, form.remedy
-                )
+                self._problem(onnx.NodeProto(name=tensor.name, op_type="initializer"), form)
                 continue
             self.tensors[tensor.name] = self.emitter.constant(self.model.array(tensor), tensor.name)
         for sparse in self.model.proto.graph.sparse_initializer:
             proto = onnx.NodeProto(name=sparse.values.name, op_type="sparse initializer")
-            self._problem(proto, "sparse initializers", "store the tensor densely")
+            self._problem(proto, UnsupportedForm("sparse initializers", "store the tensor densely"))
 
     def _output(self, name: str):
         if name not in self.tensors:
@@ -100,7 +99,7 @@ class _GraphImporter:
         try:
             outputs = self._evaluate(proto, inputs)
         except UnsupportedForm as form:
-            self._problem(proto, form.reason, form.remedy)
+            self._problem(proto, form)
             return self._stand_in(proto)
         except InvalidArgument as error:
             raise InvalidArgument(
@@ -131,9 +130,11 @@ class _GraphImporter:
 
     # -- problems --------------------------------------------------------------------------------------------
 
-    def _problem(self, proto: onnx.NodeProto, reason: str, remedy: str) -> None:
+    def _problem(self, proto: onnx.NodeProto, form: UnsupportedForm) -> None:
         opset = self.inlined.opset(proto.domain) or 0
-        self.problems.append(Problem(node_name(proto), proto.op_type, proto.domain, opset, reason, remedy))
+        needs_constant = isinstance(form, UnknownValue)
+        name, op, domain = node_name(proto), proto.op_type, proto.domain
+        self.problems.append(Problem(name, op, domain, opset, form.reason, form.remedy, needs_constant))
 
     def _stand_in(self, proto: onnx.NodeProto) -> None:
         """Put placeholders for the outputs of a node with a problem, so that later problems are found too."""

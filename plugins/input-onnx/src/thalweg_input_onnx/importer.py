@@ -22,13 +22,11 @@ class OnnxImporter(Importer):
         self.options = options or OnnxOptions()
 
     def accepts(self, source: Any) -> bool:
-        """Return whether ``source`` is an ``onnx.ModelProto``, the bytes of one, or a path named ``*.onnx``."""
+        """Return whether ``source`` is an ``onnx.ModelProto``, bytes of one, or a path named ``*.onnx``."""
         if isinstance(source, onnx.ModelProto):
             return True
         if isinstance(source, bytes | bytearray | memoryview):
-            return (
-                bytes(source[:1]) == b"\x08"
-            )  # field 1 (the IR version), a varint: how ModelProtos are written
+            return bytes(source[:1]) == b"\x08"  # field 1 (the IR version), a varint
         return isinstance(source, str | os.PathLike) and Path(source).suffix.lower() == ".onnx"
 
     def import_model(self, source: Path | Any) -> Program:

@@ -35,7 +35,8 @@ def inline_functions(model: Model) -> Model:
 def has_body(model: Model, node: onnx.NodeProto) -> bool:
     """Return whether onnx defines the node's op by a function body."""
     schema = find_schema(node.domain, node.op_type, model.opset(node.domain) or 0)
-    return schema is not None and (schema.has_function or schema.has_context_dependent_function)
+    kinds = ("has_function", "has_context_dependent_function")  # by name: onnx's type stubs leave them out
+    return schema is not None and any(getattr(schema, kind) for kind in kinds)
 
 
 def _expandable(model: Model) -> set[tuple[str, str]]:

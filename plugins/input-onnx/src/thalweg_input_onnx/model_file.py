@@ -62,7 +62,8 @@ class Model:
         if self.folder is None:
             raise InvalidArgument(
                 f"{self.label}: initializer {tensor.name!r} is external data in {location!r}, and a model in "
-                "memory has no folder; pass the path of the .onnx file, or call onnx.load_external_data_for_model first"
+                "memory has no folder; pass the path of the .onnx file, or call "
+                "onnx.load_external_data_for_model first"
             )
         folder = self.folder.resolve()
         path = (folder / location).resolve()
@@ -139,9 +140,15 @@ def check_model(model: Model) -> None:
             f"{model.label} uses opset {opset}; the installed onnx {onnx.__version__} knows opsets up to "
             f"{known}: upgrade onnx, or convert the model with onnx.version_converter"
         )
+    # a model with external data is checked without it: the mapping of each initializer checks its extent
+    light = without_large_initializers(model.proto)
+    for output in light.graph.output:  # the checker wants their types; the importer infers them
+        if output.type.WhichOneof("value") in (None, "tensor_type"):
+            tensor = output.type.tensor_type
+            tensor.elem_type = tensor.elem_type or TensorProto.FLOAT
+            tensor.shape.SetInParent()
     try:
-        # a model with external data is checked without it: the mapping of each initializer checks its extent
-        onnx.checker.check_model(without_large_initializers(model.proto))
+        onnx.checker.check_model(light)
     except onnx.checker.ValidationError as error:
         reason = " ".join(str(error).split("\n\n")[0].split())
         raise InvalidArgument(f"{model.label} is not a valid ONNX model: {reason}") from None

@@ -10,7 +10,7 @@ from onnx import helper
 from thalweg.api import InvalidArgument
 from thalweg.dtypes import dtype_name
 
-from thalweg_input_onnx.diagnostics import UnsupportedForm
+from thalweg_input_onnx.diagnostics import UnknownValue, UnsupportedForm
 from thalweg_input_onnx.tensor import Tensor
 
 
@@ -66,10 +66,10 @@ class Node:
     def known(self, x: Tensor, what: str) -> np.ndarray:
         """The elements of an input that must be known when the model is compiled.
 
-        :raises UnsupportedForm: they are computed from the model's inputs.
+        :raises UnknownValue: they are computed from the model's inputs.
         """
         if x.array is None:
-            raise UnsupportedForm(
+            raise UnknownValue(
                 f"its {what} is computed from the model's inputs", f"make the {what} a constant of the model"
             )
         return x.array

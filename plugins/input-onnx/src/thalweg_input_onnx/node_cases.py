@@ -3,8 +3,8 @@ them.
 
     python -m thalweg_input_onnx.node_cases [--target vmvx] [--failures]
 
-Without a target the imported programs are evaluated by ``thalweg.ir.evaluate``; with one they are compiled for it
-and run on ``local-sync``.
+Without a target the imported programs are evaluated by ``thalweg.ir.evaluate``; with one they are compiled
+for it and run on ``local-sync``.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ from thalweg.errors import CompileError, InvalidArgument, NotSupported
 from thalweg.ir import Program
 from thalweg.ir.evaluate import evaluate
 
+from thalweg_input_onnx.diagnostics import UnsupportedModel
 from thalweg_input_onnx.importer import OnnxImporter
 
 Runner = Callable[[Program, Sequence[np.ndarray]], Sequence[np.ndarray]]
 """(an imported program, its arguments) → its results; raises ``NotSupported`` or ``CompileError``."""
 
 DIFFERENT_ON_PURPOSE = {
-    # the reference divides by the fractional size scale * extent; onnxruntime and torch, and so we, by the whole one
+    # the reference divides by the fractional size scale * extent; onnxruntime, torch and we by the whole one
     "test_resize_downsample_scales_cubic_align_corners",
     "test_resize_downsample_scales_linear_align_corners",
 }
@@ -40,10 +41,11 @@ DIFFERENT_ON_PURPOSE = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """``kind``: passed, wrong, refused (the importer says so) or not run (the evaluator or compiler says so)."""
+    """``kind``: passed, wrong, refused (the importer says so), not run (the evaluator or compiler does)."""
 
     kind: str
     detail: str = ""
+    needs_constant: bool = False
 
 
 @cache
@@ -78,12 +80,11 @@ def run_case(case: Any, run: Runner = evaluate) -> Outcome:
     Many cases pass as inputs what a model to be compiled holds as constants (axes, shapes, pads): where that
     is why the importer refuses, such inputs become initializers.
     """
+    names = [info.name for info in case.model.graph.input]
     outcome = _run(case, frozenset(), run)
-    if outcome.kind == "refused" and "computed from the model's inputs" in outcome.detail:
-        names = [info.name for info in case.model.graph.input]
-        outcome = _run(case, frozenset(names[1:]), run)
-        if outcome.kind == "refused" and "computed from the model's inputs" in outcome.detail:
-            outcome = _run(case, frozenset(names), run)
+    for frozen in (names[1:], names):
+        if outcome.needs_constant:
+            outcome = _run(case, frozenset(frozen), run)
     return outcome
 
 
@@ -94,7 +95,9 @@ def _run(case: Any, frozen: frozenset[str], run: Runner) -> Outcome:
         feeds = {info.name: _array(v) for info, v in zip(infos, inputs)} if tensors else {}
         try:
             program = OnnxImporter().import_model(_with_initializers(case.model, feeds, frozen))
-        except (CompileError, InvalidArgument) as error:
+        except UnsupportedModel as error:
+            return Outcome("refused", str(error), any(problem.needs_constant for problem in error.problems))
+        except InvalidArgument as error:
             return Outcome("refused", str(error))
         try:
             with np.errstate(all="ignore"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 import numpy as np
@@ -71,6 +72,17 @@ def gather_nd(b: Emitter, node: Node, data: Tensor, indices: Tensor) -> Tensor:
     return b.gather(b.reshape(data, (prod(lead), *rest)), positions, 0)
 
 
+def _flat(places: Sequence[np.ndarray] | np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Positions in row-major order (i64) of the elements at ``places``, one array per dimension.
+
+    :raises InvalidArgument: a place outside ``shape``.
+    """
+    try:
+        return np.asarray(np.ravel_multi_index(tuple(places), tuple(shape)), np.int64)
+    except ValueError:
+        raise InvalidArgument(f"an index is out of range for {list(shape)}") from None
+
+
 # -- scatter at known places ---------------------------------------------------------------------------------
 # Where each element of the result comes from is then known: one gather from the data followed by the updates.
 
@@ -93,9 +105,9 @@ def scatter_elements(b: Emitter, node: Node, data: Tensor, indices: Tensor, upda
     """One element per known index."""
     axis = node.attribute("axis", 0) % data.rank
     known = node.known(indices, "indices").astype(np.int64)
-    places = list(np.indices(known.shape))
+    places: list[np.ndarray] = list(np.indices(known.shape))
     places[axis] = np.where(known < 0, known + data.shape[axis], known)
-    return _placed(b, node, data, updates, np.ravel_multi_index(places, data.shape))
+    return _placed(b, node, data, updates, _flat(places, data.shape))
 
 
 @onnx_op("ScatterND", since=(11, 13, 16, 18))
@@ -105,7 +117,7 @@ def scatter_nd(b: Emitter, node: Node, data: Tensor, indices: Tensor, updates: T
     depth = known.shape[-1]
     lead, inner = data.shape[:depth], prod(data.shape[depth:])
     wrapped = np.where(known < 0, known + np.array(lead), known)
-    rows = np.ravel_multi_index(tuple(np.moveaxis(wrapped, -1, 0)), lead)
+    rows = _flat(np.moveaxis(wrapped, -1, 0), lead)
     return _placed(b, node, data, updates, rows[..., None] * inner + np.arange(inner))
 
 
@@ -117,8 +129,7 @@ def reverse_sequence(b: Emitter, node: Node, x: Tensor, lengths: Tensor) -> Tens
     places = np.indices(x.shape)
     limit = known[places[batch]]
     places[time] = np.where(places[time] < limit, limit - 1 - places[time], places[time])
-    flat = np.ravel_multi_index(tuple(places), x.shape)
-    return b.gather(b.reshape(x, (x.size,)), b.constant(flat.astype(np.int64)), 0)
+    return b.gather(b.reshape(x, (x.size,)), b.constant(_flat(places, x.shape)), 0)
 
 
 @onnx_op("Compress", since=(9, 11, 28))

@@ -152,7 +152,7 @@ def lp_norm(b: Emitter, node: Node, x: Tensor) -> Tensor:
     """Divide by the 1- or 2-norm along an axis; zero where the norm is zero."""
     axis = [node.attribute("axis", -1)]
     if node.attribute("p", 2) == 1:
-        norm = b.reduce_sum(b.map([x], abs), axis, keepdims=True)
+        norm = b.reduce_sum(b.map([x], lambda v: abs(v)), axis, keepdims=True)
     else:
         norm = b.map([b.reduce_sum(b.map([x], lambda v: v * v), axis, keepdims=True)], lambda v: v.sqrt())
     return b.map([x, norm], lambda v, n: n.equal(0.0).where(v.like(0.0), v / n))

@@ -59,7 +59,7 @@ def _product(b: Emitter, x: Tensor, axes: list[int]) -> Tensor:
 
 
 def _norm1(b: Emitter, x: Tensor, axes: list[int]) -> Tensor:
-    return _sum(b, b.map([x], abs), axes)
+    return _sum(b, b.map([x], lambda v: abs(v)), axes)
 
 
 def _square_sum(b: Emitter, x: Tensor, axes: list[int]) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from typing import Literal
 
 import numpy as np
 from thalweg.api import InvalidArgument
@@ -222,7 +223,7 @@ def _padded(b: Emitter, x: Tensor, pads: list[int], mode: str, value: float | in
                 size = x.shape[axis] + min(0, before) + min(0, after)
                 x = b.slice_axis(x, axis, max(0, -before), size)
         return b.pad(x, [max(0, n) for n in low], [max(0, n) for n in high], value)
-    modes = {"edge": "edge", "reflect": "reflect", "wrap": "wrap"}
+    modes: dict[str, Literal["edge", "reflect", "wrap"]] = {m: m for m in ("edge", "reflect", "wrap")}
     if mode not in modes:
         raise UnsupportedForm(f"pad mode {mode!r}", "use constant, edge, reflect or wrap")
     for axis, (before, after) in enumerate(zip(low, high)):
