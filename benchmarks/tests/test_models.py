@@ -9,9 +9,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from thalweg_benchmarks import light, zoo
-
 import thalweg
+from thalweg_benchmarks import light, zoo
 
 ZOO = ("mnist12", "squeezenet10", "mobilenetv2", "tinyyolov2", "resnet50", "minilm", "clip_text")
 TARGETS = ("llvm-cpu", "vmvx")
@@ -36,7 +35,7 @@ def prepared(kind: str, name: str) -> tuple[onnx.ModelProto, list[np.ndarray], n
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
-    return model, feeds, session.run(None, dict(zip(names, feeds)))[0]
+    return model, feeds, np.asarray(session.run(None, dict(zip(names, feeds)))[0])
 
 
 @lru_cache(maxsize=1)

@@ -12,12 +12,13 @@ import time
 import numpy as np
 import thalweg
 from thalweg.ir import FunctionBuilder
+from thalweg.module.module import Module
 
 ROUNDS = 50
 CALLS = 200
 
 
-def addition() -> object:
+def addition() -> Module:
     """Return the compiled module ``main(x) = x + x`` on 16 float32."""
     builder = FunctionBuilder("main", [("x", [16], "f32")])
     (x,) = builder.arguments

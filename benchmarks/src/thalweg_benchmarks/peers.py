@@ -50,7 +50,7 @@ def measure(name: str, threads: int, seconds: float) -> dict[str, object]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
-    reference = session.run(None, feeds)[0].astype(np.float64)
+    reference = np.asarray(session.run(None, feeds)[0]).astype(np.float64)
     ours = np.asarray(program.main(*feeds.values())).astype(np.float64)
     values = list(feeds.values())
     mine, peer = interleaved(lambda: program.main(*values), lambda: session.run(None, feeds), seconds)

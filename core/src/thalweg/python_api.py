@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from thalweg.errors import NotSupported, Unavailable
 from thalweg.plugin.option_routing import option_owners, route_options
@@ -77,6 +77,30 @@ def create_device(uri: str, *, registry: Registry | None = None) -> Device:
     return _registry(registry).create_device(uri)
 
 
+@overload
+def compile(
+    model: str | os.PathLike[str] | Any,
+    target_backends: Sequence[str] = (),
+    *,
+    opt_level: str = "O2",
+    compile_to: Literal["end"] = "end",
+    dump_dir: str | os.PathLike[str] | None = None,
+    progress: ProgressCallback | None = None,
+    registry: Registry | None = None,
+    **options: Any,
+) -> Module: ...
+@overload
+def compile(
+    model: str | os.PathLike[str] | Any,
+    target_backends: Sequence[str] = (),
+    *,
+    opt_level: str = "O2",
+    compile_to: str,
+    dump_dir: str | os.PathLike[str] | None = None,
+    progress: ProgressCallback | None = None,
+    registry: Registry | None = None,
+    **options: Any,
+) -> Module | str: ...
 def compile(
     model: str | os.PathLike[str] | Any,
     target_backends: Sequence[str] = (),

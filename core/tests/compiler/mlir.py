@@ -8,6 +8,7 @@ import numpy as np
 from thalweg.compiler.passes import PASSES
 from thalweg.ir.evaluate import evaluate
 from thalweg.ir.program import Program
+from thalweg.ir.types import shape_of
 
 
 def run(text: str, *passes: str, resources: dict[str, np.ndarray] | None = None) -> Program:
@@ -32,9 +33,7 @@ def same_values(before: Program, after: Program, seed: int, tolerance: float = 1
     """Check that two programs of phase ``input`` give the same results on one random input."""
     rng = np.random.default_rng(seed)
     function = before.functions()[0]
-    inputs = [
-        rng.standard_normal(t.get_shape()).astype(np.float32) for t in function.function_type.inputs.data
-    ]
+    inputs = [rng.standard_normal(shape_of(t)).astype(np.float32) for t in function.function_type.inputs.data]
     for a, b in zip(evaluate(before, inputs), evaluate(after, inputs), strict=True):
         error = np.linalg.norm(a.astype(np.float64) - b) / max(np.linalg.norm(a), 1e-30)
         assert error <= tolerance, f"seed {seed}: relative error {error:.1e}"

@@ -7,6 +7,7 @@ import pytest
 from thalweg.ir.builder import FunctionBuilder
 from thalweg.ir.dialects import tw
 from thalweg.ir.program import Program
+from xdsl.ir import SSAValue
 
 from .mlir import ops, run, same_values
 
@@ -75,7 +76,7 @@ def test_constants_fold_with_their_numpy_meaning():
 
 def test_a_broadcast_of_a_scalar_to_something_large_is_not_folded():
     b = FunctionBuilder("main", [])
-    big = b.broadcast_to(b.constant(np.float32(2)), [1024, 1024])
+    big = b.broadcast_to(b.constant(np.array(2, np.float32)), [1024, 1024])
     assert len(ops(run(b.program([("y", big)]).text(), "fold-constants"), "linalg.generic")) == 1
 
 
@@ -87,7 +88,7 @@ def convolution_with_batch_norm(rng: np.random.Generator) -> Program:
         strides=[1, 1], dilations=[1, 1], pads_low=[0, 0], pads_high=[0, 0], groups=1,
     )  # fmt: skip
 
-    def per_channel() -> object:
+    def per_channel() -> SSAValue:
         return b.constant(rng.uniform(0.5, 2, (5, 1, 1)).astype(np.float32))
 
     y = b.elementwise([y, per_channel()], lambda s, v, c: s.addf(v, c))

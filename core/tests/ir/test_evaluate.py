@@ -174,7 +174,7 @@ def test_structured_ops_chain():
 
 def test_evaluate_op_gives_one_array():
     program = build([((2, 3), "f32")], lambda f, x: [f.structured(tw.ReshapeOp, [x], (3, 2))])
-    op = program.functions()[0].body.block.first_op
+    op = next(iter(program.functions()[0].body.block.ops))
     assert evaluate_op(op, [draw(2, 3)], {}).shape == (3, 2)
 
 

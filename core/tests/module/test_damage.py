@@ -15,6 +15,8 @@ from thalweg.errors import ModuleFormatError
 from thalweg.module import manifest as manifest_records
 from thalweg.module import writer
 from thalweg.module.file import module_bytes, read_module
+from thalweg.module.manifest import encode_manifest
+from thalweg.module.segments import archive_comment
 
 SEED = random.SystemRandom().randrange(1 << 32)
 COUNT = 50
@@ -102,8 +104,9 @@ def test_bytes_after_the_end_are_refused(data):
 
 
 def newer(monkeypatch, module, **changes) -> bytes:
-    encode = writer.encode_manifest
-    monkeypatch.setattr(writer, "encode_manifest", lambda manifest: encode(replace(manifest, **changes)))
+    monkeypatch.setattr(
+        writer, "encode_manifest", lambda manifest: encode_manifest(replace(manifest, **changes))
+    )
     data = module_bytes(module)
     monkeypatch.undo()
     return data
@@ -119,7 +122,7 @@ def test_a_newer_format_is_told_even_if_its_manifest_has_other_keys(data):
     text = json.dumps({"format": [3, 0], "anything": {}}).encode()
     text += b"\n" * (-len(text) % 64)
     header = data[:18] + len(text).to_bytes(4, "little") * 2 + data[26:64]
-    comment = writer.archive_comment(text)
+    comment = archive_comment(text)
     assert "module format 3.0, newer than 1.0" in refusal(header + text + comment)
 
 

@@ -130,13 +130,17 @@ class FakeDevice(Device):
 
     def queue_execute(self, command_buffer, bindings=(), *, wait=(), signal=()):
         """Run the commands, once ``wait`` is reached."""
+        if command_buffer is None:
+            self._queue.submit(lambda: None, wait, signal)
+            return
+        commands = command_buffer.commands
         table = BindingTableCheck(command_buffer).resolve(bindings)
 
         def locate(ref):
             bound = resolve(ref, table)
             return self.address(bound.buffer) + bound.offset, bound.length
 
-        self._queue.submit(lambda: run_commands(command_buffer.commands, locate), wait, signal)
+        self._queue.submit(lambda: run_commands(commands, locate), wait, signal)
 
     def prepare_call(self, command_buffer, static_bindings):
         """Prepare a call with addresses."""
@@ -197,6 +201,7 @@ class RemoteDevice(FakeDevice):
 
     def address(self, buffer):
         """Return where a remote buffer lies."""
+        assert isinstance(buffer, RemoteBuffer)
         return buffer.inner.host_address
 
 

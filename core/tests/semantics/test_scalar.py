@@ -44,7 +44,7 @@ def test_float32_functions_are_within_one_ulp(name, function, low, high):
     reference = np.array([function(float(v)) for v in x])
     assert ulps(apply(name, x), reference) <= 1.0
     for dtype in HALVES:
-        half = apply(name, np.float32([0.5, 1.25]).astype(dtype))
+        half = apply(name, np.array([0.5, 1.25], np.float32).astype(dtype))
         assert half.dtype == dtype
         expected = np.array([function(0.5), function(1.25)]).astype(dtype)
         np.testing.assert_array_equal(half, expected)
@@ -115,7 +115,7 @@ def test_casts_follow_the_sign_that_they_name():
 
 def test_float_comparisons_follow_mlir():
     nan = math.nan
-    a, b = np.float32([1, 2, 2, nan]), np.float32([2, 2, 1, 1])
+    a, b = np.array([1, 2, 2, nan], np.float32), np.array([2, 2, 1, 1], np.float32)
     expected = {
         0: "0000", 1: "0100", 2: "0010", 3: "0110", 4: "1000", 5: "1100", 6: "1010", 7: "1110",
         8: "0101", 9: "0011", 10: "0111", 11: "1001", 12: "1101", 13: "1011", 14: "0001", 15: "1111",
@@ -145,7 +145,7 @@ def test_integer_comparisons_follow_mlir():
 
 
 def test_maximum_and_minimum_propagate_nan():
-    a, b = np.float32([1, math.nan, 3]), np.float32([math.nan, 2, 4])
+    a, b = np.array([1, math.nan, 3], np.float32), np.array([math.nan, 2, 4], np.float32)
     assert np.isnan(apply("maximumf", a, b)).tolist() == [True, True, False]
     assert np.isnan(apply("minimumf", a, b)).tolist() == [True, True, False]
 

@@ -33,7 +33,7 @@ def test_matmul_of_integers_is_exact_and_wraps():
     rng = np.random.default_rng(RNG_SEED)
     a, b = rng.integers(-128, 128, (6, 300), np.int8), rng.integers(0, 256, (300, 5), np.uint8)
     reference = [[sum(int(x) * int(y) for x, y in zip(row, column)) for column in b.T] for row in a]
-    assert matmul(a, b, dtype=np.int32).tolist() == reference
+    assert matmul(a, b, dtype=np.dtype(np.int32)).tolist() == reference
     np.testing.assert_array_equal(matmul(a, b), np.array(reference).astype(np.int8))
     wide = matmul(a.astype(np.int64) << 40, b.astype(np.int64))
     np.testing.assert_array_equal(wide, np.array(reference) << 40)
@@ -49,7 +49,7 @@ def test_matmul_of_halves_accumulates_in_float32(dtype):
 def test_softmax_matches_onnxruntime_and_survives_large_values(axis, onnx_node):
     x = draw(3, 4, 5)
     assert relative(softmax(x, axis=axis), onnx_node("Softmax", x, axis=axis)) < 1e-6
-    large = np.float32([[1e30, -1e30, 1e30], [-np.inf, 0, 0]])
+    large = np.array([[1e30, -1e30, 1e30], [-np.inf, 0, 0]], np.float32)
     np.testing.assert_allclose(softmax(large, axis=1), [[0.5, 0, 0.5], [0, 0.5, 0.5]])
 
 
@@ -89,7 +89,7 @@ def test_slice_with_negative_strides_and_empty_results():
 
 
 def test_pad_and_reshape():
-    x = np.arange(6, dtype=np.int32).reshape(2, 3)
+    x = np.arange(6, dtype=np.dtype(np.int32)).reshape(2, 3)
     result = pad(x, low=(1, 0), high=(0, 2), value=-1)
     assert result.tolist() == [[-1] * 5, [0, 1, 2, -1, -1], [3, 4, 5, -1, -1]]
     assert reshape(x.T, shape=(2, 3)).tolist() == [[0, 3, 1], [4, 2, 5]]

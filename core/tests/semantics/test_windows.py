@@ -50,7 +50,7 @@ def test_conv_of_integers_is_exact_and_wraps():
     rng = np.random.default_rng(2)
     same = parameters((1, 1), (1, 1), (0, 0), (0, 0), 1)
     x, w = rng.integers(-128, 128, (1, 3, 5, 5), np.int8), rng.integers(-128, 128, (2, 3, 3, 3), np.int8)
-    wide = conv(x, w, **same, dtype=np.int32)
+    wide = conv(x, w, **same, dtype=np.dtype(np.int32))
     for o in range(2):
         window = x[0, :, 1:4, 2:5].astype(np.int64) * w[o].astype(np.int64)
         assert wide[0, o, 1, 2] == window.sum()

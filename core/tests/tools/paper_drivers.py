@@ -7,7 +7,7 @@ from thalweg.api import Availability, HalDriverSpec, hookimpl
 THALWEG_ENTRY_POINTS = {"thalweg.hal_drivers": ["paper", "absent", "torn", "wet"]}
 
 
-def create_paper():
+def create_paper(is_wet=False):
     from thalweg.hal.driver import Driver
     from thalweg.hal.types import DeviceInfo
 
@@ -15,6 +15,8 @@ def create_paper():
         name = "paper"
 
         def query_available_devices(self):
+            if is_wet:
+                raise ZeroDivisionError("division by zero")
             return [DeviceInfo(0, "A4", "a sheet"), DeviceInfo(1, "B 5", "another sheet")]
 
         def create_device(self, path="", params=None):
@@ -31,9 +33,7 @@ def create_torn():
 
 
 def create_wet():
-    driver = create_paper()
-    driver.query_available_devices = lambda: 1 / 0
-    return driver
+    return create_paper(is_wet=True)
 
 
 @hookimpl

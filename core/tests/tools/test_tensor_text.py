@@ -10,6 +10,13 @@ from thalweg.errors import InvalidArgument
 from thalweg.tools.tensor_text import TensorType, format_tensor, parse_values
 
 
+def parse_type(text: str) -> TensorType:
+    """Return the type that well-formed ``text`` names."""
+    tensor_type = TensorType.parse(text)
+    assert tensor_type is not None, text
+    return tensor_type
+
+
 @pytest.mark.parametrize(
     "text, expected",
     [
@@ -52,7 +59,7 @@ def test_types(text, expected):
     ],
 )
 def test_values(kind, text, expected):
-    tensor_type = TensorType.parse(kind)
+    tensor_type = parse_type(kind)
     array = parse_values(text, tensor_type)
     assert array.dtype == DTYPES[tensor_type.dtype]
     assert array.shape == tensor_type.shape
@@ -77,7 +84,7 @@ def test_values(kind, text, expected):
 )
 def test_malformed_values(kind, text, message):
     with pytest.raises(InvalidArgument) as error:
-        parse_values(text, TensorType.parse(kind))
+        parse_values(text, parse_type(kind))
     assert str(error.value) == message
 
 
@@ -117,4 +124,4 @@ def test_printing_stops_at_a_limit(shape, limit, text):
 def test_what_is_printed_parses_back(shape, dtype):
     array = np.random.default_rng(7).integers(0, 2, shape).astype(DTYPES[dtype])
     kind, _, values = format_tensor(array).partition("=")
-    np.testing.assert_array_equal(parse_values(values, TensorType.parse(kind)), array)
+    np.testing.assert_array_equal(parse_values(values, parse_type(kind)), array)

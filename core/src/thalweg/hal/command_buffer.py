@@ -117,9 +117,8 @@ class CommandBuffer:
                 self._check(ref, BufferUsage.DISPATCH_READ, MemoryAccess.READ)
             if "w" in access:
                 self._check(ref, BufferUsage.DISPATCH_WRITE, MemoryAccess.WRITE)
-        self._record(
-            DispatchRecord(executable, function, tuple(workgroup_count), tuple(constants), tuple(bindings))
-        )
+        x, y, z = workgroup_count
+        self._record(DispatchRecord(executable, function, (x, y, z), tuple(constants), tuple(bindings)))
 
     def fill(self, target: BufferRef, pattern: bytes) -> None:
         """Record a fill.

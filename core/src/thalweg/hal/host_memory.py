@@ -53,7 +53,7 @@ class HostBuffer(Buffer):
         """Return a view of the bytes; see ``Buffer.map``. Asks for the usage ``MAPPING``."""
         self.require(BufferUsage.MAPPING, access)
         offset, length = self.resolve_range(offset, length)
-        view = memoryview(self._memory)[offset : offset + length]
+        view = self._memory.data[offset : offset + length]
         return view if MemoryAccess.WRITE in access else view.toreadonly()
 
 

@@ -102,7 +102,7 @@ def _dispatch_host(
     index: int, command: DispatchRecord, kernel: HostKernel, ranges: list[tuple[int, int]]
 ) -> None:
     entry = command.executable.entries[command.function]
-    views = []
+    views: list[memoryview] = []
     for (address, length), access in zip(ranges, entry.accesses()):
         view = memoryview((ctypes.c_ubyte * length).from_address(address)).cast("B")
         views.append(view if "w" in access else view.toreadonly())

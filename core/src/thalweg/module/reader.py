@@ -33,7 +33,9 @@ from thalweg.module.verification import verify_module
 Verify = Literal["code", "full"]
 
 
-def read_module(source: str | os.PathLike[str] | bytes, verify: Verify = "code") -> Module:
+def read_module(
+    source: str | os.PathLike[str] | bytes | bytearray | memoryview, verify: Verify = "code"
+) -> Module:
     """Read a module file. Constants are read-only arrays over the mapped file or ``source``: no copy.
 
     The manifest, programs, executables and every byte around the segments are verified always. The file must

@@ -50,7 +50,7 @@ class _Segments:
 
 
 def _bytes_of(array: np.ndarray) -> memoryview:
-    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def _plan(module: Module) -> tuple[Manifest, list[memoryview]]:

@@ -15,7 +15,7 @@ class DeviceUri:
 
     driver: str
     path: str = ""
-    params: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @classmethod
     def parse(cls, text: str) -> DeviceUri:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeGuard, cast
 
 import importlib_metadata
 
@@ -139,7 +139,8 @@ def discover(settings: DiscoverySettings) -> list[PluginEntry]:
 
 
 def _packaged_entries() -> Iterator[PluginEntry]:
-    for point in importlib_metadata.entry_points():
+    metadata: Any = importlib_metadata  # it has no annotations for what follows
+    for point in metadata.entry_points():
         if point.group in GROUPS:
             yield PluginEntry(point.group, point.name, point.value, point.dist)
 
@@ -165,11 +166,7 @@ def _declaration(module: ModuleType) -> Mapping[str, list[str]]:
             f"{PLUGINS_VARIABLE} names module {module.__name__!r}, which declares no plugins;"
             f" write {example} in it"
         )
-    well_formed = isinstance(declared, dict) and all(
-        isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
-        for names in declared.values()
-    )
-    if not well_formed:
+    if not _is_declaration(declared):
         raise PluginError(
             f"{MODULE_DECLARATION} of module {module.__name__!r} is malformed; write it as {example}"
         )
@@ -180,6 +177,19 @@ def _declaration(module: ModuleType) -> Mapping[str, list[str]]:
                 f" the groups are: {', '.join(GROUPS)}"
             )
     return declared
+
+
+def _is_declaration(value: Any) -> TypeGuard[Mapping[str, list[str]]]:
+    if not isinstance(value, dict):
+        return False
+    lists = cast("Mapping[Any, Any]", value).values()
+    return all(
+        isinstance(names, list | tuple) and _are_texts(cast("Iterable[Any]", names)) for names in lists
+    )
+
+
+def _are_texts(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def _comma_list(text: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -41,7 +41,7 @@ def load_spec(entry: PluginEntry) -> PluginSpec:
 
 
 @contextmanager
-def blaming(entry: PluginEntry, action: str) -> Iterator[None]:
+def blaming(entry: PluginEntry, action: str) -> Generator[None, None, None]:
     """Turn an exception of a plugin's code that is not a ``ThalwegError`` into a ``PluginError`` naming it.
 
     :param action: what the plugin failed to do, as ``failed to start``.

@@ -106,4 +106,4 @@ class ConformanceProfileSpec(PluginSpec):
     device_uris: tuple[str, ...] = ()
     executable_formats: tuple[str, ...] = ()
     opt_outs: str = ""
-    extra: dict[str, Any] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict[str, Any])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeGuard, cast
 
 from thalweg.plugin.specs import (
     API_VERSION,
@@ -46,9 +47,8 @@ def validate_spec(group: str, name: str, spec: Any) -> None:
     _validate_version(spec.api_version)
     if spec.name != name:
         raise InvalidSpec(f"its spec is named {spec.name!r}, not as its entry point")
-    if not isinstance(spec.summary, str) or not spec.summary.strip() or "\n" in spec.summary:
-        raise InvalidSpec(f"summary must be one line of text; found {spec.summary!r}")
-    if not isinstance(spec.capabilities, frozenset) or not all(isinstance(c, str) for c in spec.capabilities):
+    _validate_summary(spec.summary)
+    if not _holds_texts(spec.capabilities, frozenset):
         raise InvalidSpec(f"capabilities must be a frozenset of slugs; found {spec.capabilities!r}")
     for field_name in ("probe", "create"):
         value = getattr(spec, field_name, None)
@@ -63,11 +63,13 @@ def validate_spec(group: str, name: str, spec: Any) -> None:
         _validate_texts("formats", spec.formats, "a tuple of executable formats")
 
 
+def _validate_summary(summary: Any) -> None:
+    if not isinstance(summary, str) or not summary.strip() or "\n" in summary:
+        raise InvalidSpec(f"summary must be one line of text; found {summary!r}")
+
+
 def _validate_version(version: Any) -> None:
-    well_formed = (
-        isinstance(version, tuple) and len(version) == 2 and all(isinstance(part, int) for part in version)
-    )
-    if not well_formed:
+    if not _is_version(version):
         raise InvalidSpec(f"api_version must be (major, minor); found {version!r}")
     major, minor = version
     if major != API_VERSION[0] or minor > API_VERSION[1]:
@@ -91,11 +93,23 @@ def _validate_options(options: Any) -> None:
 
 
 def _validate_texts(field_name: str, value: Any, what: str, prefix: str = "") -> None:
-    well_formed = isinstance(value, tuple) and all(
-        isinstance(item, str) and item.startswith(prefix) and item for item in value
-    )
+    well_formed = _holds_texts(value, tuple) and all(item and item.startswith(prefix) for item in value)
     if not well_formed or not value:
         raise InvalidSpec(f"{field_name} must be {what}; found {value!r}")
+
+
+def _holds_texts(value: Any, container: type) -> bool:
+    if not isinstance(value, container):
+        return False
+    items: Iterable[Any] = value
+    return all(isinstance(item, str) for item in items)
+
+
+def _is_version(value: Any) -> TypeGuard[tuple[int, int]]:
+    if not isinstance(value, tuple):
+        return False
+    parts = cast("tuple[Any, ...]", value)
+    return len(parts) == 2 and all(isinstance(part, int) for part in parts)
 
 
 def _describe(value: Any) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 
@@ -14,7 +16,8 @@ CONTIGUOUS_ALIGNED = 0x0101
 
 WRITABLE_CONTIGUOUS_ALIGNED = CONTIGUOUS_ALIGNED | 0x0400
 
-_from_buffer = ctypes.c_char.from_buffer
+# NumPy declares arrays to be buffers from Python 3.12 on only
+_from_buffer = cast("Callable[[np.ndarray], ctypes.c_char]", ctypes.c_char.from_buffer)
 _addressof = ctypes.addressof
 
 

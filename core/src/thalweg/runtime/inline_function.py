@@ -65,7 +65,7 @@ class InlineFunction(HostMemoryFunction):
             SlotKind.OUTPUT: outputs,
             SlotKind.TRANSIENT: (arena,),
         }
-        slots = [memoryview(bytes_of(memory[slot.kind][slot.index])) for slot in self._slots]
+        slots = [bytes_of(memory[slot.kind][slot.index]).data for slot in self._slots]
         for step in self._steps:
             step(slots)
         self._idle.append(arena)

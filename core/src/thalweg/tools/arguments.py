@@ -40,6 +40,15 @@ def normalize_long_options(arguments: Sequence[str]) -> list[str]:
     return normalized
 
 
+def required(options: argparse.Namespace, name: str, message: str) -> str:
+    """Return the value of the option or argument ``name``; exits with ``message`` if it was left out."""
+    value: str | None = getattr(options, name)
+    if value is None:
+        parser: argparse.ArgumentParser = options.parser
+        parser.error(message)
+    return value
+
+
 def comma_list(values: Iterable[str]) -> list[str]:
     """Return the items of a repeatable option that also takes comma lists, each once, in order."""
     items = (item.strip() for value in values for item in value.split(","))

@@ -18,6 +18,7 @@ from thalweg.module.module import Module
 from thalweg.module.program import FunctionSignature
 from thalweg.plugin.registry import Registry
 from thalweg.python_api import load
+from thalweg.tools.arguments import required
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,9 @@ def loaded_function(
     """Load ``module`` onto the device that the options name, and close the program at the end."""
     program = load(module, options.device, registry=registry, allow_native=not options.no_native)
     try:
-        inline = program.variant.inline or program.device is None
+        device = None if program.variant.inline else program.device
         yield LoadedFunction(
-            signature, program[signature.name], "host" if inline else program.device.identifier
+            signature, program[signature.name], "host" if device is None else device.identifier
         )
     finally:
         program.close()
@@ -91,6 +92,4 @@ def loaded_function(
 
 def read_module_option(options: argparse.Namespace) -> Module:
     """Read the module that the command line names; exits with a usage error if it names none."""
-    if options.module is None:
-        options.parser.error("a MODULE is needed")
-    return read_module(options.module, options.verify)
+    return read_module(required(options, "module", "a MODULE is needed"), options.verify)

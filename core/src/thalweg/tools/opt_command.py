@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from thalweg.errors import InvalidArgument, UnknownName
-from thalweg.tools.arguments import comma_list
+from thalweg.tools.arguments import comma_list, required
 from thalweg.tools.output_file import replacing
 
 
@@ -41,15 +41,14 @@ def run(options: argparse.Namespace) -> int:
         for name in sorted(PASSES):
             print(f"{name:<{width}}  {PASSES[name].summary}")
         return 0
-    if options.file is None:
-        options.parser.error("a FILE is needed; - is standard input")
+    file = required(options, "file", "a FILE is needed; - is standard input")
     names = [name for value in options.passes for name in comma_list([value])]
     for name in names:
         if name not in PASSES:
             nearest = difflib.get_close_matches(name, PASSES, n=1)
             hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
             raise UnknownName(f"no pass named {name!r}; there are: {', '.join(sorted(PASSES))}{hint}")
-    program = Program.parse(_read(options.file), name=options.file)
+    program = Program.parse(_read(file), name=file)
     for name in names:
         PASSES[name].run(program)
         program.module.verify()
