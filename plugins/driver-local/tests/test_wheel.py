@@ -84,7 +84,9 @@ def test_without_a_compiler_the_wheel_is_pure_and_a_line_says_so(source, environ
 
 
 def test_a_compiler_that_fails_ends_the_build(source):
-    (source / "csrc" / "cause.c").write_text("int unused(void) { int x; return 0; }\n")  # a warning is an error
+    (source / "csrc" / "cause.c").write_text(
+        "int unused(void) { int x; return 0; }\n"
+    )  # a warning is an error
     built = build(source)
     assert built.returncode != 0 and "the C compiler failed" in built.stderr and "unused" in built.stderr
     assert not list((source / "dist").glob("*.whl"))

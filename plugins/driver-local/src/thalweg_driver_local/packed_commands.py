@@ -27,6 +27,8 @@ VERSION = 1
 OP_DISPATCH, OP_FILL, OP_COPY = 1, 2, 3
 PATCH_ADDRESS, PATCH_LENGTH, PATCH_DATA = 1, 2, 3
 NO_NAME = 0xFFFFFFFF
+MAXIMUM_TILES = 1 << 31
+"""A command, and the commands between two barriers, have fewer tiles than this."""
 TRANSFER_TILE = 256 * 1024
 """Bytes of a transfer that make one tile."""
 
@@ -209,9 +211,13 @@ class _Packer:
         pattern: int,
         name: int,
     ) -> None:
+        if tiles >= MAXIMUM_TILES:
+            raise OutOfRange(
+                f"command {number}: {tiles} workgroups or pieces; at most {MAXIMUM_TILES - 1} fit"
+            )
+        if self.segment_tiles + tiles >= MAXIMUM_TILES:
+            self.end_segment()
         self.segment_tiles += tiles
-        if tiles >= 1 << 31 or self.segment_tiles >= 1 << 31:
-            raise OutOfRange(f"command {number}: too much work between two barriers")
         self.commands.append(
             COMMAND.pack(
                 opcode,
