@@ -29,3 +29,15 @@ def test_a_slice_that_reverses_keeps_its_meaning(offsets, strides):
     (before,), (after,) = evaluate(Program.parse(text), [x]), evaluate(run(text, "canonicalize"), [x])
     assert not np.array_equal(before, x)
     np.testing.assert_array_equal(after, before)
+
+
+@pytest.mark.parametrize("high, pads", [("0, 0", 0), ("0, 2", 1)])
+def test_only_a_pad_of_nothing_goes_away(high, pads):
+    text = f"""
+    func.func @main(%x: tensor<2x3xf32>) -> tensor<2x{5 if pads else 3}xf32> {{
+      %y = tw.pad %x {{low = array<i64: 0, 0>, high = array<i64: {high}>, value = 1.0 : f64}}
+          : (tensor<2x3xf32>) -> tensor<2x{5 if pads else 3}xf32>
+      func.return %y : tensor<2x{5 if pads else 3}xf32>
+    }}
+    """
+    assert run(text, "canonicalize").text().count("tw.pad") == pads

@@ -112,6 +112,13 @@ def _slice(op: tw.SliceOp) -> bool:
     return False
 
 
+def _pad(op: tw.PadOp) -> bool:
+    if op.x.type == op.result.type:
+        replace(op, value=op.x)
+        return True
+    return False
+
+
 def _concat(op: tw.ConcatOp) -> bool:
     if len(op.inputs) == 1:
         replace(op, value=op.inputs[0])
@@ -123,7 +130,7 @@ _RULES = {
     tw.ReshapeOp: _reshape,
     linalg.GenericOp: _generic,
     tw.SliceOp: _slice,
-    tw.PadOp: _slice,
+    tw.PadOp: _pad,
     tw.ConcatOp: _concat,
 }
 
