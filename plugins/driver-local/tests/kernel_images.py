@@ -19,6 +19,8 @@ ENTRIES = (
     EntryPoint("read_table", 1, binding_access=("w",)),
     EntryPoint("spin", 1, constant_count=1, binding_access=("w",)),
     EntryPoint("wait_for_word", 1, constant_count=1, binding_access=("r",)),
+    EntryPoint("spin_uneven", 2, binding_access=("r", "w")),
+    EntryPoint("wait_for_others", 1, constant_count=2, binding_access=("rw",)),
 )
 
 

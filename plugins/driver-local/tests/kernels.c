@@ -74,3 +74,26 @@ KERNEL wait_for_word(const thalweg_dispatch_t *dispatch, const thalweg_workgroup
   }
   return THALWEG_KERNEL_DATA_ERROR;
 }
+
+/* Counts down from a word of binding 0, then writes which worker it ran on to binding 1. */
+KERNEL spin_uneven(const thalweg_dispatch_t *dispatch, const thalweg_workgroup_t *workgroup) {
+  const uint32_t *steps = dispatch->bindings[0];
+  for (volatile uint32_t left = steps[workgroup->id[0]]; left; --left) {
+  }
+  ((uint32_t *)dispatch->bindings[1])[workgroup->id[0]] = workgroup->worker;
+  return THALWEG_KERNEL_OK;
+}
+
+/* Counts itself in binding 0; the first workgroup waits before until constant 0 others have, or gives up, with bad
+ * data, after constant 1 looks. */
+KERNEL wait_for_others(const thalweg_dispatch_t *dispatch, const thalweg_workgroup_t *workgroup) {
+  uint32_t *counter = dispatch->bindings[0];
+  if (workgroup->id[0] == 0) {
+    uint32_t left = dispatch->constants[1];
+    while (__atomic_load_n(counter, __ATOMIC_ACQUIRE) < dispatch->constants[0]) {
+      if (!--left) return THALWEG_KERNEL_DATA_ERROR;
+    }
+  }
+  __atomic_fetch_add(counter, 1, __ATOMIC_ACQ_REL);
+  return THALWEG_KERNEL_OK;
+}
