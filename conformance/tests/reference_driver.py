@@ -10,7 +10,7 @@ from thalweg.api import DeviceUri, InvalidArgument, ModuleFormatError, NotSuppor
 from thalweg.hal.binding_table import BindingTableCheck, BoundRange
 from thalweg.hal.command_buffer import BufferRef, CommandBuffer
 from thalweg.hal.driver import Device, Driver
-from thalweg.hal.executable import HostKernel, LoadedLibrary
+from thalweg.hal.executable import EntryPoint, ExecutableRecord, HostKernel, LoadedLibrary
 from thalweg.hal.host_executable import HostExecutable
 from thalweg.hal.host_memory import HostAllocator
 from thalweg.hal.host_processor import locate_in, run_commands
@@ -18,10 +18,7 @@ from thalweg.hal.host_queue import HostQueue
 from thalweg.hal.host_semaphore import HostSemaphore
 from thalweg.hal.semaphore import SemaphoreList
 from thalweg.hal.types import DeviceInfo
-from thalweg.module.module import ExecutableRecord
-from thalweg.module.program import EntryPoint
-from thalweg_conformance import Subject
-from thalweg_conformance.kernels import KernelLibrary
+from thalweg_conformance import KernelLibrary, Subject
 from thalweg_conformance.opt_outs import OptOuts
 
 FORMAT = "reference-python-1"
@@ -79,7 +76,9 @@ def kernel_library(*names: str) -> KernelLibrary:
     return KernelLibrary(record, origin="the reference driver's own")
 
 
-class _Library(LoadedLibrary):
+class Library(LoadedLibrary):
+    """Functions of this process."""
+
     def __init__(self, kernels: tuple[HostKernel, ...]):
         self.kernels = kernels
 
@@ -94,13 +93,13 @@ class ReferenceDevice(Device):
     capabilities = CAPABILITIES
 
     def __init__(self) -> None:
-        self._allocator = HostAllocator()
+        self.host_allocator = HostAllocator()
         self.queue = HostQueue(self.identifier, threaded=True)
 
     @property
     def allocator(self) -> HostAllocator:
         """The allocator."""
-        return self._allocator
+        return self.host_allocator
 
     def query(self, category: str, key: str) -> int:
         """Answer a question."""
@@ -122,7 +121,7 @@ class ReferenceDevice(Device):
         *names, end = record.data.decode().split("\n")
         if end != "end" or any(name not in FUNCTIONS for name in names):
             raise ModuleFormatError(f"executable {record.name!r} is damaged")
-        return HostExecutable(record, _Library(tuple(HostKernel(FUNCTIONS[name][0]) for name in names)))
+        return HostExecutable(record, Library(tuple(HostKernel(FUNCTIONS[name][0]) for name in names)))
 
     def queue_execute(
         self,
@@ -167,12 +166,12 @@ class ReferenceDevice(Device):
 
 
 class ReferenceDriver(Driver):
-    """Has one device, of the class that it is made with."""
+    """Has one device, which ``make_device`` makes."""
 
     name = "reference"
 
-    def __init__(self, device_class: type[ReferenceDevice] = ReferenceDevice):
-        self.device_class = device_class
+    def __init__(self, make_device: Callable[[], ReferenceDevice] = ReferenceDevice):
+        self.make_device = make_device
 
     def query_available_devices(self) -> list[DeviceInfo]:
         """Return the device."""
@@ -184,7 +183,7 @@ class ReferenceDriver(Driver):
             raise UnknownName(f"reference has no device {path!r}; it has one, with the empty path")
         if params:
             raise InvalidArgument(f"reference has no parameter {next(iter(params))!r}; it has none")
-        return self.device_class()
+        return self.make_device()
 
     def dump_device_info(self, path: str = "") -> dict[str, object]:
         """Say where it computes."""

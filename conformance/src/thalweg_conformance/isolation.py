@@ -91,15 +91,19 @@ class _DeviceRun:
 
     def _run_process(self) -> None:
         self.running, self.last = None, ""
-        limit = START_LIMIT
         with ChildProcess({**self.job, "settled": sorted(self.settled)}) as child:
-            while event := child.next_event(limit):
-                limit = self._take(event)
+            while event := child.next_event(self._patience()):
+                self._take(event)
             end = child.end(self.settings.time_limit)
         self._account_for(end)
 
-    def _take(self, event: dict[str, Any]) -> float:
-        """Take in one event; returns the seconds in which the next should come."""
+    def _patience(self) -> float:
+        """Return the seconds in which the next event should come."""
+        if self.running is None or (self.settings.target and not self.kernels):
+            return START_LIMIT
+        return 2 * self.settings.time_limit + 5  # one for the device, one for the test
+
+    def _take(self, event: dict[str, Any]) -> None:
         match event["event"]:
             case "error":
                 raise InvalidArgument(event["message"])
@@ -118,13 +122,10 @@ class _DeviceRun:
                 self.kernels = event["origin"]
             case "started":
                 self.running = Result.from_dict(event["result"])
-                compiling = START_LIMIT if self.settings.target and not self.kernels else 0.0
-                return 3 * self.settings.time_limit + 5 + compiling
             case "ended":
                 self._settle(Result.from_dict(event["result"]))
             case "report":
                 self.report = Report.from_json(event["text"], "the process's report")
-        return START_LIMIT
 
     def _account_for(self, end: str) -> None:
         """Say of some test how its process ended, unless that is as it should be."""

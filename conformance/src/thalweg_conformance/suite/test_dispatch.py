@@ -71,6 +71,10 @@ def test_keeps_bindings_in_order(bench: Bench, library: KernelLibrary) -> None:
     same_floats(bench.read(output), left + right, "the kernel 'add'")
     for index, (buffer, values) in enumerate(zip(inputs, (left, right))):
         same_bytes(bench.read(buffer), values.tobytes(), f"input {index} of 'add' after the dispatch")
+    indices = bench.random.integers(0, ELEMENTS, ELEMENTS, np.int64)
+    refs = BufferRef(inputs[0]), BufferRef(bench.buffer(indices.tobytes())), BufferRef(output)
+    _run(bench, library, "gather", *refs)
+    same_floats(bench.read(output), left[indices], "the kernel 'gather', whose inputs differ in kind")
 
 
 @rule()
