@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 
 import pytest
-
 from thalweg.errors import InvalidArgument, OutOfRange
 from thalweg.extents import (
     Expression,
@@ -77,7 +76,7 @@ def test_order_is_told_where_it_is_known():
     assert TOKENS > 0 and TOKENS >= 1 and TOKENS + 5 > 5 and 2 * TOKENS >= TOKENS
     assert minimum(TOKENS, 1) == 1 and maximum(TOKENS, 1) == TOKENS
     assert is_multiple(384 * TOKENS, 16) and not is_multiple(TOKENS, 2)
-    with pytest.raises(UnknownOrder, match="tokens < 6 depends on the call|5 < tokens depends on the call"):
+    with pytest.raises(UnknownOrder, match="5 < tokens depends on the call"):
         bool(TOKENS > 5)
     with pytest.raises(UnknownOrder, match="a number is needed"):
         range(TOKENS)  # type: ignore[arg-type]

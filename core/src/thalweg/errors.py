@@ -31,7 +31,9 @@ class NotSupported(ThalwegError):
 
 
 class PluginError(ThalwegError):
-    """A plugin that cannot be used: import failure, failed validation, API version, two claimants, blocked."""
+    """A plugin that cannot be used: import failure, failed validation, API version, two claimants,
+    blocked.
+    """
 
 
 class CompileError(ThalwegError):

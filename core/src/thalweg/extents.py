@@ -1,13 +1,14 @@
-"""Extents: how long a dimension is, as a number or as an expression of dimensions that are known at the call only.
+"""Extents: how long a dimension is, as a number or as an expression of dimensions that are known at the call
+only.
 
-An ``Extent`` is an ``int`` or an ``Expression``. An expression is a polynomial with integer coefficients over named dimensions
-and over floor quotients, minima and maxima of extents, in one canonical form: equal polynomials are equal objects,
-print alike and hash alike. Arithmetic with an expression that comes out constant gives an ``int``. (The idea of shape
-polymorphism by polynomials is JAX's, ``jax.export``.)
+An ``Extent`` is an ``int`` or an ``Expression``. An expression is a polynomial with integer coefficients over
+named dimensions and over floor quotients, minima and maxima of extents, in one canonical form: equal
+polynomials are equal objects, print alike and hash alike. Arithmetic with an expression that comes out
+constant gives an ``int``. (The idea of shape polymorphism by polynomials is JAX's, ``jax.export``.)
 
-Every named dimension is at least 1, so bounds can often be told, and with them the order of two extents. A comparison
-whose answer depends on the call raises ``UnknownOrder``: code that may meet an expression asks ``lower_bound`` or
-``upper_bound`` instead.
+Every named dimension is at least 1, so bounds can often be told, and with them the order of two extents. A
+comparison whose answer depends on the call raises ``UnknownOrder``: code that may meet an expression asks
+``lower_bound`` or ``upper_bound`` instead.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ class UnknownOrder(InvalidArgument):
 
 
 class Operation:
-    """An atom: ``numerator // divisor``, ``min(a, b)`` or ``max(a, b)``; ``operator`` is ``//``, ``min`` or ``max``."""
+    """An atom: ``numerator // divisor``, ``min(a, b)`` or ``max(a, b)``; ``operator`` is ``//``, ``min`` or
+    ``max``.
+    """
 
     __slots__ = ("_hash", "left", "operator", "right")
 
@@ -184,6 +187,14 @@ def is_static(extents: Extent | Iterable[Extent]) -> bool:
     return all(isinstance(extent, int) for extent in extents)
 
 
+def static(extents: Iterable[Extent]) -> tuple[int, ...]:
+    """Return extents that are all numbers as a tuple of them.
+
+    :raises UnknownOrder: one is an expression.
+    """
+    return tuple(extent.__index__() for extent in extents)
+
+
 def floor_divide(numerator: Extent, divisor: Extent) -> Extent:
     """Return ``numerator // divisor``; terms that the divisor divides come out of the quotient.
 
@@ -249,7 +260,9 @@ def upper_bound(extent: Extent) -> float:
 
 
 def is_multiple(extent: Extent, divisor: int) -> bool:
-    """Return whether the extent is a multiple of ``divisor`` for every value of its dimensions, as far as is known."""
+    """Return whether the extent is a multiple of ``divisor`` for every value of its dimensions, as far as is
+    known.
+    """
     return all(coefficient % divisor == 0 for _, coefficient in _terms(extent))
 
 
@@ -319,7 +332,8 @@ def parse(text: str) -> Extent:
 
 
 def broadcast_shapes(shapes: Sequence[Sequence[Extent]]) -> tuple[Extent, ...]:
-    """Return the shape that the shapes broadcast to, as NumPy does; an expression is taken not to be a broadcast 1.
+    """Return the shape that the shapes broadcast to, as NumPy does; an expression is taken not to be a
+    broadcast 1.
 
     :raises InvalidArgument: two extents differ, or may.
     """

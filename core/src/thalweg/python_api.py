@@ -69,7 +69,8 @@ def get_driver(name: str, *, registry: Registry | None = None) -> InstalledDrive
 
 
 def create_device(uri: str, *, registry: Registry | None = None) -> Device:
-    """Create the device that ``uri`` names, as ``local-task``, ``local-task://?threads=4``, ``vulkan://GPU-1``.
+    """Create the device that ``uri`` names, as ``local-task``, ``local-task://?threads=4``,
+    ``vulkan://GPU-1``.
 
     :raises InvalidArgument: the URI or a parameter is malformed. :raises UnknownName: no such driver or path.
     :raises Unavailable: it cannot be used on this machine.

@@ -77,8 +77,8 @@ def changed(module, change) -> bytes:
         (lambda f: f["commands"][1].update(source=[0, 0]), "commands[1].source", "3 integers"),
         (
             lambda f: f["commands"][1].update(source=[0, 0, 0.5]),
-            "commands[1].source",
-            "integers from 0",
+            "commands[1].source[2]",
+            "integer from 0",
         ),
         (
             lambda f: f["commands"][3].update(workgroups=[1, 1]),

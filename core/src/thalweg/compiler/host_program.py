@@ -10,9 +10,8 @@ from xdsl.ir import Block, Region, SSAValue
 
 from thalweg.compiler.passes.rewriting import replace_function
 from thalweg.errors import InvalidArgument
-from thalweg.ir.attributes import ints
+from thalweg.ir.attributes import i64_array, ints, read_extents
 from thalweg.ir.dialects import host
-from thalweg.ir.dialects.tw import i64_array
 from thalweg.ir.program import Program
 from thalweg.module.encoding import encode_functions
 from thalweg.module.program import (
@@ -82,8 +81,9 @@ def _host_function(function: func.FuncOp, resources: dict[str, int]) -> HostFunc
             slots.append(_slot(op, resources))
         elif isinstance(op, host.HalDispatchOp):
             executable, entry = ints(op.entry)
-            x, y, z = ints(op.workgroup_count)
-            commands.append(DispatchCommand(executable, entry, (x, y, z), (), _spans(op, numbers)))
+            x, y, z = read_extents(op.workgroup_count)
+            constants = read_extents(op.constants) if op.constants is not None else ()
+            commands.append(DispatchCommand(executable, entry, (x, y, z), constants, _spans(op, numbers)))
         elif isinstance(op, host.HalCopyOp):
             commands.append(CopyCommand(*_spans(op, numbers)))
         elif isinstance(op, host.HalBarrierOp):
@@ -98,11 +98,12 @@ def _slot(op: host.HalSlotOp, resources: dict[str, int]) -> Slot:
         if op.resource is None:
             raise InvalidArgument(f"{op.name} of a constant names no resource")
         index = resources.setdefault(op.resource.data, len(resources))
-    return Slot(kind, index, op.size.value.data)
+    first_last = ints(op.lifetime) if op.lifetime is not None else None
+    return Slot(kind, index, op.size_extent(), first_last and (first_last[0], first_last[1]))
 
 
 def _spans(op: host.CommandOpBase, numbers: Mapping[SSAValue, int]) -> tuple[Span, ...]:
-    triples = zip(op.slots, ints(op.offsets), ints(op.lengths))
+    triples = zip(op.slots, read_extents(op.offsets), read_extents(op.lengths))
     return tuple(Span(numbers[slot], offset, length) for slot, offset, length in triples)
 
 

@@ -19,9 +19,9 @@ from thalweg.compiler.planning import PlannedProgram, plan_dispatches
 from thalweg.compiler.streaming import lower_to_stream
 from thalweg.compiler.translation import TranslationJob, translate_here, translate_isolated
 from thalweg.ir.program import Program
-from thalweg.ir.types import element_name, shape_of
+from thalweg.ir.signatures import describe_signature, signatures
 from thalweg.module.module import ExecutableRecord, Variant
-from thalweg.module.program import FunctionSignature, TensorSignature
+from thalweg.module.program import FunctionSignature
 
 PHASES = (
     "input",
@@ -91,38 +91,12 @@ def _done_before(phase: str) -> float:
     return sum(_WEIGHTS.get(name, 1) for name in PHASES[: PHASES.index(phase)]) / _total_weight()
 
 
-def signatures(program: Program) -> tuple[FunctionSignature, ...]:
-    """Return the exported functions' signatures, from their argument and result attributes."""
-    found = []
-    for function in program.functions():
-        inputs = _tensors(function.arg_attrs, function.function_type.inputs.data, "input")
-        outputs = _tensors(function.res_attrs, function.function_type.outputs.data, "output")
-        found.append(FunctionSignature(function.sym_name.data, inputs, outputs))
-    return tuple(found)
-
-
-def _tensors(attributes, types, stem: str) -> tuple[TensorSignature, ...]:
-    names = [a.data["tw.name"].data for a in attributes.data] if attributes is not None else []
-    names += [f"{stem}{i}" for i in range(len(names), len(types))]
-    return tuple(TensorSignature(n, shape_of(t), element_name(t)) for n, t in zip(names, types))
-
-
 def annotate_abi(program: Program) -> tuple[FunctionSignature, ...]:
     """Phase ``abi``: write each export's signature on its function, and return the signatures."""
     found = signatures(program)
     for function, signature in zip(program.functions(), found):
         function.attributes["tw.abi"] = StringAttr(describe_signature(signature))
     return found
-
-
-def describe_signature(signature: FunctionSignature) -> str:
-    """Return ``main(x: 1x3x224x224xf32) -> (y: 1x1000xf32)``."""
-
-    def one(t: TensorSignature) -> str:
-        return f"{t.name}: {'x'.join([*map(str, t.shape), t.dtype])}"
-
-    inputs, outputs = (", ".join(map(one, side)) for side in (signature.inputs, signature.outputs))
-    return f"{signature.name}({inputs}) -> ({outputs})"
 
 
 def optimize(program: Program) -> None:
@@ -180,6 +154,7 @@ def compile_variant(program: Program, job: BackendJob, session: Session) -> Vari
             "intermediate_bytes": memory.intermediate_bytes,
             "peak_live_bytes": memory.peak_live_bytes,
             "constant_bytes": sum(program.resources[name].nbytes for name in constants),
+            **({"dimensions": dict(memory.dimensions)} if memory.dimensions else {}),
             "dispatches": dispatches,
             "kernels": len(sources),
         },

@@ -23,9 +23,10 @@ from thalweg.compiler.passes.rewriting import (
     source_name,
 )
 from thalweg.errors import CompileError, NotSupported, ThalwegError
+from thalweg.extents import dimension
 from thalweg.ir import Dispatch
+from thalweg.ir.attributes import extents_attribute
 from thalweg.ir.dialects.host import DispatchOp
-from thalweg.ir.dialects.tw import i64_array
 from thalweg.ir.program import Program
 
 
@@ -65,7 +66,10 @@ def plan_dispatches(program: Program, target: TargetBackend, config: TargetConfi
             planned.plans[name] = plan
             planned.sources[name] = KernelSource(name, dispatch.text(), plan.kernel, shapes)
         plan = planned.plans[name]
-        op.properties["workgroup_count"] = i64_array(plan.kernel.workgroup_count)
+        op.properties["workgroup_count"] = extents_attribute(plan.kernel.workgroup_count)
+        names = Dispatch(functions[name]).dimensions
+        if names:
+            op.properties["constants"] = extents_attribute([dimension(name) for name in names])
         _pack_operands(op, plan.packings, program, packed)
     _drop_unused_constants(program)
     return planned

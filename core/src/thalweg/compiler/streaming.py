@@ -2,18 +2,19 @@
 
 Dispatches keep their order. An *epoch* is a run of dispatches that do not depend on each other; a barrier
 stands between epochs. A transient lives from the epoch that writes it to the last that reads it, so that
-buffers that share bytes are never live in one epoch.
+buffers that share bytes are never live in one epoch. Where all sizes are numbers the arena is laid out here;
+otherwise each transient is a slot with its lifetime, and the arena is laid out when the dimensions are known.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 
 from xdsl.dialects import arith, builtin, func
 from xdsl.ir import Block, BlockArgument, Operation, Region, SSAValue
 
-from thalweg.compiler.arena import Lifetime, peak_live_bytes, place
 from thalweg.compiler.passes.rewriting import (
     constant_array,
     constant_identity,
@@ -22,23 +23,31 @@ from thalweg.compiler.passes.rewriting import (
     resource_name,
 )
 from thalweg.dtypes import numpy_dtype
+from thalweg.extents import Extent, evaluate, names_in
 from thalweg.ir.dialects import host, tw
 from thalweg.ir.program import Program, returned_values
-from thalweg.ir.types import element_name, shape_of
+from thalweg.ir.signatures import limits_of
+from thalweg.ir.types import element_name, extents_of
+from thalweg.module.arena import Lifetime, peak_live_bytes, place
 
 
 @dataclass(frozen=True)
 class MemoryReport:
-    """Bytes: the arena, the sum of all intermediates, the largest live set, and the constants."""
+    """Bytes: the arena, the sum of all intermediates, and the largest live set, at ``dimensions``."""
 
     transient_bytes: int
     intermediate_bytes: int
     peak_live_bytes: int
+    dimensions: Mapping[str, int] = field(default_factory=dict)
 
 
-def byte_size(value: SSAValue) -> int:
+TYPICAL_EXTENT = 128
+"""At how many the memory of a program is reported for a dimension without a limit."""
+
+
+def byte_size(value: SSAValue) -> Extent:
     """Return the size in bytes of a tensor value."""
-    return prod(shape_of(value)) * numpy_dtype(element_name(value.type)).itemsize
+    return prod(extents_of(value)) * numpy_dtype(element_name(value.type)).itemsize
 
 
 @dataclass
@@ -47,6 +56,7 @@ class _Placement:
 
     key: tuple[str, object]
     offset: int = 0
+    lifetime: tuple[int, int] | None = None
 
 
 @dataclass
@@ -57,6 +67,17 @@ class _Scheduler:
     source: func.FuncOp
     placements: dict[SSAValue, _Placement] = field(default_factory=dict)
     epochs: dict[Operation | Block, int] = field(default_factory=dict)
+
+    def dimensions(self) -> dict[str, int]:
+        """Return, for each dimension, the value at which memory is reported: its limit, or a typical one."""
+        values = [v for op in self.source.body.block.ops for v in op.results] + list(
+            self.source.body.block.args
+        )
+        names = names_in(
+            [extent for v in values if isinstance(v.type, builtin.TensorType) for extent in extents_of(v)]
+        )
+        limits = {str(limit.extent): limit.maximum for limit in limits_of(self.source)}
+        return {name: limits.get(name, TYPICAL_EXTENT) for name in names}
 
     def root(self, value: SSAValue) -> SSAValue:
         """Follow reshapes to the value that owns the bytes."""
@@ -78,6 +99,7 @@ def lower_to_stream(program: Program) -> MemoryReport:
         sum(r.transient_bytes for r in reports),
         sum(r.intermediate_bytes for r in reports),
         sum(r.peak_live_bytes for r in reports),
+        {name: value for r in reports for name, value in r.dimensions.items()},
     )
 
 
@@ -126,14 +148,15 @@ def _place_transients(
     for value in copies.values():
         last_use[value] = end
     values = [r for op in dispatches for r in op.results if r not in scheduler.placements]
-    lifetimes = [
-        Lifetime(byte_size(v), scheduler.epochs[v.owner], last_use.get(v, scheduler.epochs[v.owner]))
-        for v in values
-    ]
+    lives = [(scheduler.epochs[v.owner], last_use.get(v, scheduler.epochs[v.owner])) for v in values]
+    dimensions = scheduler.dimensions()
+    lifetimes = [Lifetime(evaluate(byte_size(v), dimensions), *life) for v, life in zip(values, lives)]
     offsets, total = place(lifetimes)
-    for value, offset in zip(values, offsets):
-        scheduler.placements[value] = _Placement(("transient", 0), offset)
-    return MemoryReport(total, sum(b.size for b in lifetimes), peak_live_bytes(lifetimes))
+    for number, (value, offset, life) in enumerate(zip(values, offsets, lives)):
+        scheduler.placements[value] = (
+            _Placement(("transient", number), 0, life) if dimensions else _Placement(("transient", 0), offset)
+        )
+    return MemoryReport(total, sum(b.size for b in lifetimes), peak_live_bytes(lifetimes), dimensions)
 
 
 def _rewrite(
@@ -148,24 +171,26 @@ def _rewrite(
     slots = _declare_slots(scheduler, dispatches, results, copies, report, body)
     epoch = 0
     for op in dispatches:
-        if not all(byte_size(r) for r in op.results):
+        if any(byte_size(r) == 0 for r in op.results):
             continue  # nothing to compute
         if scheduler.epochs[op] != epoch:
             body.add_op(host.StreamBarrierOp.build())
             epoch = scheduler.epochs[op]
         values = [*op.arguments, *op.results]
         access = ["r"] * len(op.arguments) + ["w"] * len(op.results)
-        body.add_op(
-            _command(
-                scheduler, host.StreamDispatchOp, values, slots, access,
-                callee=builtin.StringAttr(op.callee.root_reference.data), workgroup_count=op.workgroup_count,
-            )
-        )  # fmt: skip
-    if any(byte_size(v) for v in copies.values()):
+        properties = {
+            name: op.properties[name] for name in ("workgroup_count", "constants") if name in op.properties
+        }
+        callee = builtin.StringAttr(op.callee.root_reference.data)
+        command = _command(
+            scheduler, host.StreamDispatchOp, values, slots, access, callee=callee, **properties
+        )
+        body.add_op(command)
+    if any(byte_size(v) != 0 for v in copies.values()):
         body.add_op(host.StreamBarrierOp.build())
     for index, value in copies.items():
         size = byte_size(value)
-        if not size:
+        if size == 0:
             continue
         where = _where(scheduler, value)
         body.add_op(
@@ -205,13 +230,19 @@ def _declare_slots(
 ) -> dict[tuple[str, object], SSAValue]:
     slots: dict[tuple[str, object], SSAValue] = {}
 
-    def declare(key: tuple[str, object], index: int, size: int, resource: str | None = None) -> None:
+    def declare(key: tuple[str, object], index: int, size: Extent, resource: str | None = None) -> None:
         op = host.StreamSlotOp.make(key[0], index, size, resource)
         body.add_op(op)
         slots[key] = op.result
 
-    if report.transient_bytes:
+    if report.transient_bytes and not report.dimensions:
         declare(("transient", 0), 0, report.transient_bytes)
+    for value, place_ in scheduler.placements.items():
+        if place_.lifetime is not None:
+            size, number = byte_size(value), len(slots)
+            op = host.StreamSlotOp.make("transient", number, size, lifetime=place_.lifetime)
+            body.add_op(op)
+            slots[place_.key] = op.result
     for argument in scheduler.source.body.block.args:
         declare(("input", argument.index), argument.index, byte_size(argument))
     for index, value in enumerate(results):

@@ -1,4 +1,6 @@
-"""What a command buffer asks of the binding table that a submission brings, computed once and checked each time."""
+"""What a command buffer asks of the binding table that a submission brings, computed once and checked each
+time.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +83,8 @@ class BindingTableCheck:
     def resolve_static(self, static: Mapping[int, BufferRef]) -> dict[int, BoundRange]:
         """Return slot → range for the slots that are known ahead; the others get addresses, call by call.
 
-        :raises InvalidArgument: a transfer's length is open in a slot that is not known ahead; see also ``resolve``.
+        :raises InvalidArgument: a transfer's length is open in a slot that is not known ahead; see also
+        ``resolve``.
         """
         table = {slot: self._resolve_slot(slot, ref) for slot, ref in static.items()}
         for command in self._late:

@@ -22,7 +22,8 @@ class Buffer(ABC):
 
     @abstractmethod
     def map(self, access: MemoryAccess, offset: int = 0, length: int = WHOLE_BUFFER) -> memoryview:
-        """Return a view of the bytes (format ``B``), writable if ``access`` has WRITE; valid while it is referenced.
+        """Return a view of the bytes (format ``B``), writable if ``access`` has WRITE; valid while it is
+        referenced.
 
         :raises NotSupported: the memory is not host-visible.
         :raises PermissionDenied: the buffer lacks that access.

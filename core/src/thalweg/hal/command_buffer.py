@@ -18,7 +18,8 @@ from thalweg.hal.types import WHOLE_BUFFER, BufferUsage, HostBytes, MemoryAccess
 
 @dataclass(frozen=True)
 class BufferRef:
-    """Bytes of a buffer: *direct* (``buffer``) or *indirect* (``slot`` of the binding table given at submission).
+    """Bytes of a buffer: *direct* (``buffer``) or *indirect* (``slot`` of the binding table given at
+    submission).
 
     For an indirect reference the table's offset and this one add.
     """
@@ -76,9 +77,11 @@ UPDATE_LIMIT = 65536
 
 
 class CommandBuffer:
-    """A list of commands. Not thread-safe while recording; immutable, and safe to submit from any thread, after.
+    """A list of commands. Not thread-safe while recording; immutable, and safe to submit from any thread,
+    after.
 
-    :param binding_capacity: how many slots the binding table has; an indirect reference outside it is an error.
+    :param binding_capacity: how many slots the binding table has; an indirect reference outside it is an
+    error.
     """
 
     def __init__(self, binding_capacity: int = 0):
@@ -98,7 +101,8 @@ class CommandBuffer:
     ) -> None:
         """Record a dispatch.
 
-        :raises OutOfRange: no such function. :raises InvalidArgument: the interface does not match the entry point.
+        :raises OutOfRange: no such function. :raises InvalidArgument: the interface does not match the entry
+        point.
         """
         if not 0 <= function < len(executable.entries):
             raise OutOfRange(f"function {function} of an executable with {len(executable.entries)} functions")

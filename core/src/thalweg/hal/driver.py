@@ -1,7 +1,7 @@
 """What a HAL driver implements: ``Driver`` and ``Device``.
 
-A minimal driver implements ``Driver.query_available_devices``, ``Driver.create_device`` and the abstract methods of
-``Device``; what it leaves out is either common code or raises ``NotSupported``.
+A minimal driver implements ``Driver.query_available_devices``, ``Driver.create_device`` and the abstract
+methods of ``Device``; what it leaves out is either common code or raises ``NotSupported``.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Driver(ABC):
 class Device(ABC):
     """One device: makes buffers, semaphores and executables, and runs queue operations.
 
-    Queue operations return at once. They start when every (semaphore, value) of ``wait`` has been reached, signal
-    ``signal`` when done, and fail ``signal`` with the first cause when a wait or they themselves fail.
+    Queue operations return at once. They start when every (semaphore, value) of ``wait`` has been reached,
+    signal ``signal`` when done, and fail ``signal`` with the first cause when a wait or they themselves fail.
     A device is thread-safe.
     """
 
@@ -93,7 +93,9 @@ class Device(ABC):
         wait: SemaphoreList = (),
         signal: SemaphoreList = (),
     ) -> None:
-        """Submit a finalized command buffer (``None``: a barrier) with its binding table, captured at the call."""
+        """Submit a finalized command buffer (``None``: a barrier) with its binding table, captured at the
+        call.
+        """
 
     # The operations below have defaults in ``thalweg.hal.queue_emulation`` (a one-shot command buffer each).
 
@@ -139,4 +141,6 @@ class Device(ABC):
 
 
 PreparedCall = Callable[[Sequence[int]], Any]
-"""Called with one host address per remaining slot, in slot order; runs to the end and raises ``Aborted`` on failure."""
+"""Called with one host address per remaining slot, in slot order; runs to the end and raises ``Aborted`` on
+failure.
+"""

@@ -22,7 +22,9 @@ __all__ = [
 
 
 class Executable:
-    """A loaded executable. Functions are numbered; the name is the stable identity. A driver subclasses it."""
+    """A loaded executable. Functions are numbered; the name is the stable identity. A driver subclasses
+    it.
+    """
 
     def __init__(self, record: ExecutableRecord):
         self.name = record.name
@@ -53,8 +55,9 @@ class NativeKernel:
 class HostKernel:
     """A kernel that is a Python callable, for one workgroup.
 
-    Called as ``function(bindings, constants, workgroup_id, workgroup_count)``: writable memoryviews (format ``B``; a
-    read-only one for a binding of access ``r``), a tuple of u32, and two (x, y, z). It raises to fail.
+    Called as ``function(bindings, constants, workgroup_id, workgroup_count)``: writable memoryviews (format
+    ``B``; a read-only one for a binding of access ``r``), a tuple of u32, and two (x, y, z). It raises to
+    fail.
     """
 
     function: Callable[
@@ -63,7 +66,9 @@ class HostKernel:
 
 
 class LoadedLibrary(ABC):
-    """What a loader returns: its kernels, in the order of the record's entries; kept alive while they are used."""
+    """What a loader returns: its kernels, in the order of the record's entries; kept alive while they are
+    used.
+    """
 
     kernels: tuple[NativeKernel | HostKernel, ...]
 

@@ -1,4 +1,6 @@
-"""Fences: sets of (semaphore, value), waited for and signaled together. Common code over any driver's semaphores."""
+"""Fences: sets of (semaphore, value), waited for and signaled together. Common code over any driver's
+semaphores.
+"""
 
 from __future__ import annotations
 

@@ -102,7 +102,9 @@ class HostAllocator(Allocator):
         return HostBuffer(array, params.usage, access, self._released)
 
     def statistics(self) -> dict[str, int]:
-        """Return ``bytes_allocated`` and ``bytes_freed`` (since the start), ``bytes_peak`` and ``live_buffers``."""
+        """Return ``bytes_allocated`` and ``bytes_freed`` (since the start), ``bytes_peak`` and
+        ``live_buffers``.
+        """
         with self._lock:
             self._collect()
             return {

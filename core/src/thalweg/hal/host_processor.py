@@ -1,4 +1,5 @@
-"""The plain Python processor: what a command list means, on host memory. Faster processors are tested against it.
+"""The plain Python processor: what a command list means, on host memory. Faster processors are tested against
+it.
 
 Commands run one after another in the order of recording, which every barrier allows.
 """

@@ -1,7 +1,7 @@
 """A queue in plain Python over host semaphores: inline, or on one thread of its own.
 
-A submission starts when all its waits are reached. Submissions that are ready run one after another, in the order in
-which they became ready.
+A submission starts when all its waits are reached. Submissions that are ready run one after another, in the
+order in which they became ready.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ class Submission:
 
 
 class HostQueue:
-    """Runs submissions: on the thread that makes them ready, or (``threaded``) on a daemon thread. Thread-safe."""
+    """Runs submissions: on the thread that makes them ready, or (``threaded``) on a daemon thread.
+    Thread-safe.
+    """
 
     def __init__(self, name: str, threaded: bool):
         self._name = name

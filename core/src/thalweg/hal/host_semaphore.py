@@ -17,8 +17,8 @@ Timepoint = Callable[[BaseException | None], None]
 class HostSemaphore(Semaphore):
     """A timeline over a lock and a condition. Thread-safe.
 
-    It belongs to the process that made it: in a forked child, whose copies of the signalling threads do not exist,
-    every operation raises ``Aborted``.
+    It belongs to the process that made it: in a forked child, whose copies of the signalling threads do not
+    exist, every operation raises ``Aborted``.
     """
 
     def __init__(self, initial_value: int = 0):
@@ -80,7 +80,9 @@ class HostSemaphore(Semaphore):
                 self._condition.wait(remaining)
 
     def add_timepoint(self, value: int, call: Timepoint) -> None:
-        """Have ``call`` called when ``value`` is reached or the semaphore fails: now, if that is so already."""
+        """Have ``call`` called when ``value`` is reached or the semaphore fails: now, if that is so
+        already.
+        """
         with self._condition:
             if self._cause is None and self._value < value:
                 self._timepoints.append((value, call))

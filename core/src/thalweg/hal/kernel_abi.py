@@ -1,4 +1,6 @@
-"""The kernel C ABI's numbers, as ``include/thalweg_kernel.h`` has them: field offsets in bytes and status values."""
+"""The kernel C ABI's numbers, as ``include/thalweg_kernel.h`` has them: field offsets in bytes and status
+values.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Queue transfers as one-shot command buffers: the default of ``Device.queue_fill``, ``queue_update``, ``queue_copy``."""
+"""Queue transfers as one-shot command buffers: the default of ``Device.queue_fill``, ``queue_update``,
+``queue_copy``.
+"""
 
 from __future__ import annotations
 

@@ -27,7 +27,8 @@ def check_value(value: int) -> int:
 class Semaphore(ABC):
     """A monotonic 64-bit timeline. Waiting for a value before anybody signals it is legal.
 
-    Failure sticks: the first cause is kept, and ``query``, ``wait`` and ``signal`` raise ``Aborted`` from it after.
+    Failure sticks: the first cause is kept, and ``query``, ``wait`` and ``signal`` raise ``Aborted`` from it
+    after.
     """
 
     @abstractmethod

@@ -7,7 +7,7 @@ Plugins use what this module exports and MLIR text; xDSL itself may change under
 from thalweg.ir.builder import FunctionBuilder, ScalarBuilder
 from thalweg.ir.dispatch import Dispatch
 from thalweg.ir.program import Program, parse_module
-from thalweg.ir.types import element_name, shape_of, tensor_type
+from thalweg.ir.types import element_name, extents_of, shape_of, tensor_type
 
 __all__ = [
     "Dispatch",
@@ -15,6 +15,7 @@ __all__ = [
     "Program",
     "ScalarBuilder",
     "element_name",
+    "extents_of",
     "parse_module",
     "shape_of",
     "tensor_type",

@@ -12,9 +12,13 @@ from xdsl.ir.affine import AffineConstantExpr, AffineDimExpr, AffineMap
 
 from thalweg.dtypes import dtype_name
 from thalweg.errors import InvalidArgument
+from thalweg.extents import Extent, broadcast_shapes, is_static, static
+from thalweg.ir.attributes import extents_attribute
 from thalweg.ir.dialects import linalg, tw
 from thalweg.ir.program import Program
-from thalweg.ir.types import element_name, element_type, element_type_of, shape_of, tensor_type
+from thalweg.ir.signatures import name_attributes, set_limits
+from thalweg.ir.types import element_name, element_type, element_type_of, extents_of, tensor_type
+from thalweg.module.program import Limit
 
 INLINE_CONSTANT_LIMIT = 16
 """Constants of at most this many elements are printed in the text; larger ones are resources."""
@@ -59,7 +63,8 @@ _CASTS: dict[str, Callable[[SSAValue, Any], Operation]] = {
 SCALAR_OPERATIONS = (
     frozenset(_BINARY) | frozenset(_UNARY) | frozenset(_CASTS) | {"cmpf", "cmpi", "select", "constant"}
 )
-"""What the body of a ``linalg.generic`` may hold (with ``linalg.index``); every target must lower these."""
+"""What the body of a ``linalg.generic`` may hold (with ``linalg.index``); every target must lower these, and
+``tw.extent`` if it takes dynamic dimensions."""
 
 
 class ScalarBuilder:
@@ -87,10 +92,17 @@ class ScalarBuilder:
 
     def constant(self, value: float | int | bool, dtype: str) -> SSAValue:
         """A scalar constant of element type ``dtype``."""
-        type_ = element_type(dtype)
-        if isinstance(type_, builtin.IntegerType):
-            return self._add(arith.ConstantOp(builtin.IntegerAttr(int(value), type_)))
-        return self._add(arith.ConstantOp(builtin.FloatAttr(float(value), type_)))
+        return self._add(arith.ConstantOp(scalar_attribute(value, dtype)))
+
+    def extent(self, extent: Extent) -> SSAValue:
+        """An extent (i64): a constant, or what the dimensions make of it at the call."""
+        return self.constant(extent, "i64") if isinstance(extent, int) else self._add(tw.ExtentOp.of(extent))
+
+    def count(self, extent: Extent, dtype: str) -> SSAValue:
+        """An extent as a float of type ``dtype``."""
+        if isinstance(extent, int):
+            return self.constant(extent, dtype)
+        return self.sitofp(self.extent(extent), dtype)
 
     def cmpf(self, predicate: str, a: SSAValue, b: SSAValue) -> SSAValue:
         """Compare floats: ``oeq``, ``ogt``, ``oge``, ``olt``, ``ole``, ``one``, ``une``."""
@@ -126,13 +138,14 @@ class FunctionBuilder:
     def __init__(
         self,
         name: str,
-        inputs: Sequence[tuple[str, Sequence[int], str]],
+        inputs: Sequence[tuple[str, Sequence[Extent], str]],
         resources: dict[str, np.ndarray] | None = None,
     ):
         self.name = name
         self.source = ""
         self.resources: dict[str, np.ndarray] = {} if resources is None else resources
         self._inputs = list(inputs)
+        self._limits: list[Limit] = []
         self.block = Block(arg_types=[tensor_type(shape, dtype) for _, shape, dtype in inputs])
         self._constants: dict[tuple[str, tuple[int, ...], bytes], SSAValue] = {}
 
@@ -147,6 +160,18 @@ class FunctionBuilder:
             op.attributes["tw.source"] = builtin.StringAttr(self.source)
         self.block.add_op(op)
         return op.results[0]
+
+    def limit(self, extent: Extent, maximum: int, reason: str) -> None:
+        """Say that the program is right only where ``extent`` is at most ``maximum``; the call checks it.
+
+        :param reason: what the maximum is, for the message.
+        :raises InvalidArgument: the extent is a number, and larger.
+        """
+        if isinstance(extent, int):
+            if extent > maximum:
+                raise InvalidArgument(f"{extent} exceeds {reason or 'the limit'}={maximum}")
+            return
+        self._limits.append(Limit(extent, maximum, reason))
 
     # -- constants -------------------------------------------------------------------------------------------
 
@@ -173,11 +198,8 @@ class FunctionBuilder:
 
         :param dtype: the result's element type; that of the first operand if left out.
         """
-        shapes = [shape_of(v) for v in operands]
-        try:
-            result_shape = np.broadcast_shapes(*shapes)
-        except ValueError:
-            raise InvalidArgument(f"shapes {', '.join(map(str, shapes))} do not broadcast") from None
+        shapes = [extents_of(v) for v in operands]
+        result_shape = broadcast_shapes(shapes)
         maps = [broadcast_map(shape, result_shape) for shape in shapes]
         return self._generic(operands, maps, result_shape, dtype or element_name(operands[0].type), body)
 
@@ -185,20 +207,20 @@ class FunctionBuilder:
         """``result.shape[i] == x.shape[permutation[i]]``."""
         if list(permutation) == list(range(len(permutation))):
             return x
-        shape = shape_of(x)
+        shape = extents_of(x)
         position = {axis: i for i, axis in enumerate(permutation)}
         map_ = AffineMap(len(shape), 0, tuple(AffineDimExpr(position[axis]) for axis in range(len(shape))))
         result_shape = [shape[axis] for axis in permutation]
         return self._generic([x], [map_], result_shape, element_name(x.type), lambda s, v: v)
 
-    def broadcast_to(self, x: SSAValue, shape: Sequence[int]) -> SSAValue:
+    def broadcast_to(self, x: SSAValue, shape: Sequence[Extent]) -> SSAValue:
         """Broadcast as NumPy does."""
-        if tuple(shape) == shape_of(x):
+        if tuple(shape) == extents_of(x):
             return x
-        map_ = broadcast_map(shape_of(x), shape)
+        map_ = broadcast_map(extents_of(x), shape)
         return self._generic([x], [map_], shape, element_name(x.type), lambda s, v: v)
 
-    def generate(self, shape: Sequence[int], dtype: str, body: ScalarFunction) -> SSAValue:
+    def generate(self, shape: Sequence[Extent], dtype: str, body: ScalarFunction) -> SSAValue:
         """A tensor whose elements ``body(s)`` computes from ``s.index(dimension)``."""
         return self._generic([], [], shape, dtype, body)
 
@@ -216,7 +238,7 @@ class FunctionBuilder:
 
         All operands have one shape. ``body`` must be associative and commutative in the accumulator.
         """
-        shape = shape_of(operands[0])
+        shape = extents_of(operands[0])
         axes = sorted(axis % len(shape) for axis in axes)
         kept = [axis for axis in range(len(shape)) if axis not in axes]
         identity = AffineMap.identity(len(shape))
@@ -224,11 +246,18 @@ class FunctionBuilder:
         iterators = ["reduction" if axis in axes else "parallel" for axis in range(len(shape))]
         dtype = dtype or element_name(operands[0].type)
         result_shape = [shape[axis] for axis in kept]
-        init = self.add(arith.ConstantOp(splat_attribute(initial, result_shape, dtype)))
+        init = self.splat(initial, result_shape, dtype)
         result = self._emit_generic(operands, [identity] * len(operands), init, output, iterators, body, True)
         if keepdims:
             result = self.reshape(result, [1 if axis in axes else shape[axis] for axis in range(len(shape))])
         return result
+
+    def splat(self, value: float | int, shape: Sequence[Extent], dtype: str) -> SSAValue:
+        """A tensor of one repeated value."""
+        if is_static(shape):
+            return self.add(arith.ConstantOp(splat_attribute(value, static(shape), dtype)))
+        attribute = scalar_attribute(value, dtype)
+        return self.add(tw.SplatOp.create_from([], tensor_type(shape, dtype), {"value": attribute}))
 
     def _generic(self, operands, maps, shape, dtype, body) -> SSAValue:
         init = self.add(tensor.EmptyOp([], tensor_type(shape, dtype)))
@@ -253,9 +282,9 @@ class FunctionBuilder:
 
     # -- structured ops --------------------------------------------------------------------------------------
 
-    def reshape(self, x: SSAValue, shape: Sequence[int]) -> SSAValue:
-        """Row-major reshape to static ``shape``."""
-        if tuple(shape) == shape_of(x):
+    def reshape(self, x: SSAValue, shape: Sequence[Extent]) -> SSAValue:
+        """Row-major reshape to ``shape``."""
+        if tuple(shape) == extents_of(x):
             return x
         return self.structured(tw.ReshapeOp, [x], shape)
 
@@ -263,7 +292,7 @@ class FunctionBuilder:
         self,
         op: type[tw.StructuredOp],
         operands: Sequence[Any],
-        shape: Sequence[int],
+        shape: Sequence[Extent],
         dtype: str | None = None,
         **properties: Any,
     ) -> SSAValue:
@@ -284,18 +313,20 @@ class FunctionBuilder:
         values = [value for _, value in outputs]
         self.block.add_op(func.ReturnOp(*values))
         types = ([arg.type for arg in self.block.args], [value.type for value in values])
-        return func.FuncOp(
+        function = func.FuncOp(
             self.name, types, Region(self.block),
-            arg_attrs=_names([name for name, _, _ in self._inputs]),
-            res_attrs=_names([name for name, _ in outputs]),
+            arg_attrs=name_attributes([name for name, _, _ in self._inputs]),
+            res_attrs=name_attributes([name for name, _ in outputs]),
         )  # fmt: skip
+        set_limits(function, self._limits)
+        return function
 
     def program(self, outputs: Sequence[tuple[str, SSAValue]]) -> Program:
         """End the function and return a program with it alone."""
         return Program(builtin.ModuleOp([self.finish(outputs)]), self.resources)
 
 
-def broadcast_map(shape: Sequence[int], result_shape: Sequence[int]) -> AffineMap:
+def broadcast_map(shape: Sequence[Extent], result_shape: Sequence[Extent]) -> AffineMap:
     """Return the indexing map of an operand of ``shape`` broadcast to ``result_shape``."""
     lead = len(result_shape) - len(shape)
     results = tuple(
@@ -324,6 +355,14 @@ def _dense(values: Iterable[Any], shape: Sequence[int], dtype: str) -> builtin.D
     return builtin.DenseIntOrFPElementsAttr.from_list(builtin.TensorType(type_, list(shape)), floats)
 
 
+def scalar_attribute(value: float | int | bool, dtype: str) -> builtin.IntegerAttr | builtin.FloatAttr:
+    """Return a scalar as an attribute of element type ``dtype``."""
+    type_ = element_type(dtype)
+    if isinstance(type_, builtin.IntegerType):
+        return builtin.IntegerAttr(int(value), type_)
+    return builtin.FloatAttr(float(value), type_)
+
+
 def unique_resource_name(resources: dict[str, np.ndarray], name: str) -> str:
     """Return ``name``, made an MLIR identifier and unique among ``resources``."""
     stem = "".join(c if c.isalnum() or c in "_$." else "_" for c in name)
@@ -343,10 +382,4 @@ def _attribute(value: Any) -> Any:
         return builtin.IntegerAttr(int(value), builtin.i64)
     if isinstance(value, float | np.floating):
         return builtin.FloatAttr(float(value), builtin.f64)
-    return tw.i64_array(value)
-
-
-def _names(names: Sequence[str]) -> builtin.ArrayAttr[builtin.DictionaryAttr]:
-    return builtin.ArrayAttr(
-        [builtin.DictionaryAttr({"tw.name": builtin.StringAttr(name)}) for name in names]
-    )
+    return extents_attribute(value)

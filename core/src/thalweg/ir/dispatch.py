@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from xdsl.dialects import arith, func, tensor
+from xdsl.dialects import arith, builtin, func, tensor
 from xdsl.ir import Operation, SSAValue
 
+from thalweg.extents import Extent, names_in
 from thalweg.ir.dialects import linalg
-from thalweg.ir.dialects.tw import StructuredOp
+from thalweg.ir.dialects.tw import ExtentOp, SliceOp, SplatOp, StructuredOp
 from thalweg.ir.program import parse_module, returned_values
+from thalweg.ir.types import extents_of
 
 
 @dataclass(frozen=True)
@@ -46,15 +48,32 @@ class Dispatch:
         """The values that ``return`` gives back; bindings n …"""
         return returned_values(self.function)
 
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """The names of the dynamic dimensions that the kernel needs, sorted: its push constants, in this
+        order.
+        """
+        extents: list[Extent] = []
+        for op in (self.function, *self.function.walk()):
+            values = [*op.operands, *op.results, *(a for r in op.regions for b in r.blocks for a in b.args)]
+            for value in values:
+                if isinstance(value.type, builtin.TensorType):
+                    extents += extents_of(value)
+            if isinstance(op, ExtentOp):
+                extents.append(op.extent())
+            if isinstance(op, SliceOp):
+                extents += op.offset_extents()
+        return names_in(extents)
+
     def structured_ops(self) -> Iterator[Operation]:
         """Yield the ``linalg.generic`` and ``tw`` ops in order: the work of this dispatch."""
         for op in self.function.body.block.ops:
-            if isinstance(op, StructuredOp | linalg.GenericOp):
+            if isinstance(op, StructuredOp | linalg.GenericOp) and not isinstance(op, SplatOp):
                 yield op
 
     def is_scaffold(self, op: Operation) -> bool:
         """Return whether ``op`` is a constant or ``tensor.empty``: no work of its own."""
-        return isinstance(op, arith.ConstantOp | tensor.EmptyOp)
+        return isinstance(op, arith.ConstantOp | tensor.EmptyOp | SplatOp)
 
     def text(self) -> str:
         """Return the MLIR text of the function."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from xdsl.dialects import builtin
 from xdsl.ir import Attribute, SSAValue
 
-from thalweg.errors import InvalidArgument
+from thalweg.errors import InvalidArgument, NotSupported
+from thalweg.extents import Expression, Extent, format_shape, is_static, parse, static
 
 _FLOATS: dict[str, builtin.AnyFloat] = {
     "f16": builtin.f16,
@@ -47,9 +49,16 @@ def element_name(type_: Attribute) -> str:
     raise InvalidArgument(f"no element name for type {type_}")
 
 
-def tensor_type(shape: Sequence[int], dtype: str) -> builtin.TensorType:
-    """Return ``tensor<shape x dtype>``."""
-    return builtin.TensorType(element_type(dtype), list(shape))
+def tensor_type(shape: Sequence[Extent], dtype: str) -> builtin.TensorType:
+    """Return ``tensor<shape x dtype>``.
+
+    An extent that is an expression is ``?`` in the type; the type's encoding holds the expressions in order,
+    as in ``tensor<1x?x384xf32, ["tokens"]>``.
+    """
+    extents = [extent if isinstance(extent, int) else builtin.DYNAMIC_INDEX for extent in shape]
+    expressions = [builtin.StringAttr(str(extent)) for extent in shape if isinstance(extent, Expression)]
+    encoding = builtin.ArrayAttr(expressions) if expressions else builtin.NoneAttr()
+    return builtin.TensorType(element_type(dtype), extents, encoding)
 
 
 def element_type_of(value: SSAValue) -> Attribute:
@@ -58,8 +67,38 @@ def element_type_of(value: SSAValue) -> Attribute:
     return value.type.element_type
 
 
-def shape_of(value: SSAValue | Attribute) -> tuple[int, ...]:
-    """Return the static shape of a tensor value or type."""
+def extents_of(value: SSAValue | Attribute) -> tuple[Extent, ...]:
+    """Return the shape of a tensor value or type; dimensions that are known at the call only are
+    expressions.
+    """
     type_ = value.type if isinstance(value, SSAValue) else value
     assert isinstance(type_, builtin.TensorType), type_
-    return type_.get_shape()
+    return _extents(type_)
+
+
+@lru_cache(maxsize=4096)
+def _extents(type_: builtin.TensorType) -> tuple[Extent, ...]:
+    shape = type_.get_shape()
+    if builtin.DYNAMIC_INDEX not in shape:
+        return shape
+    encoding = type_.encoding
+    expressions = encoding.data if isinstance(encoding, builtin.ArrayAttr) else ()
+    if len(expressions) != shape.count(builtin.DYNAMIC_INDEX):
+        raise InvalidArgument(
+            f'{type_} does not name its dynamic dimensions; write tensor<?xf32, ["tokens"]>'
+        )
+    remaining = (parse(e.data) for e in expressions if isinstance(e, builtin.StringAttr))
+    return tuple(next(remaining) if extent == builtin.DYNAMIC_INDEX else extent for extent in shape)
+
+
+def shape_of(value: SSAValue | Attribute) -> tuple[int, ...]:
+    """Return the shape of a tensor value or type, where it is static.
+
+    :raises NotSupported: it has dynamic dimensions; code that takes them asks ``extents_of``.
+    """
+    shape = extents_of(value)
+    if not is_static(shape):
+        raise NotSupported(
+            "dynamic-shapes", f"dynamic dimensions are not supported here: {format_shape(shape)}"
+        )
+    return static(shape)

@@ -1,1 +1,3 @@
-"""The module file and the host program in it. Imports only ``errors``, ``dtypes`` and NumPy: no compiler, no HAL."""
+"""The module file and the host program in it. Imports only ``errors``, ``dtypes`` and NumPy: no compiler, no
+HAL.
+"""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn, TypeVar
 
 from thalweg.errors import InvalidArgument, ModuleFormatError
+from thalweg.extents import Extent, parse
 
 T = TypeVar("T")
 
@@ -80,6 +81,27 @@ class Field:
         if type(self.value) is not int or not low <= self.value <= high:
             self.fail(f"an integer from {low} to {high}")
         return self.value
+
+    def extent(self, high: int) -> Extent:
+        """Return an integer in [0, high], or the expression that a string in canonical form holds."""
+        if type(self.value) is not str:
+            return self.integer(high)
+        try:
+            extent = parse(self.value)
+        except InvalidArgument as error:
+            raise ModuleFormatError(f"{self.where}: {error}") from None
+        if str(extent) != self.value or isinstance(extent, int):
+            self.fail("an expression in canonical form")
+        return extent
+
+    def extents(self, high: int, limit: int, length: int | None = None) -> tuple[Extent, ...]:
+        """Return an array of extents, at most ``limit`` of them, or exactly ``length``; see ``extent``."""
+        if type(self.value) is list and all(type(item) is int for item in self.value):
+            return self.integers(high, limit, length)
+        items = self.items(limit)
+        if length is not None and len(items) != length:
+            self.fail(f"an array of {length} extents")
+        return tuple(item.extent(high) for item in items)
 
     def integers(self, high: int, limit: int, length: int | None = None) -> tuple[int, ...]:
         """Return an array of integers in [0, high], at most ``limit`` of them, or exactly ``length``."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from thalweg.dtypes import DTYPES
 from thalweg.errors import ModuleFormatError
+from thalweg.extents import Extent
 from thalweg.module.checked_json import Field, canonical_json, parse_canonical
 from thalweg.module.program import (
     BarrierCommand,
@@ -21,6 +22,7 @@ from thalweg.module.program import (
     FillCommand,
     FunctionSignature,
     HostFunction,
+    Limit,
     Slot,
     SlotKind,
     Span,
@@ -63,13 +65,22 @@ def decode_functions(data: bytes, where: str) -> tuple[HostFunction, ...]:
 def _encode_function(function: HostFunction) -> dict[str, Any]:
     return {
         "name": function.name,
-        "slots": [[slot.kind.value, slot.index, slot.size] for slot in function.slots],
+        "slots": [_encode_slot(slot) for slot in function.slots],
         "commands": [_encode_command(command) for command in function.commands],
     }
 
 
-def _encode_span(span: Span) -> list[int]:
-    return [span.slot, span.offset, span.length]
+def encode_extent(extent: Extent) -> int | str:
+    """Return an extent as JSON: a number, or an expression's text."""
+    return extent if isinstance(extent, int) else str(extent)
+
+
+def _encode_slot(slot: Slot) -> list[Any]:
+    return [slot.kind.value, slot.index, encode_extent(slot.size), *(slot.lifetime or ())]
+
+
+def _encode_span(span: Span) -> list[Any]:
+    return [span.slot, encode_extent(span.offset), encode_extent(span.length)]
 
 
 def _encode_command(command: Command) -> dict[str, Any]:
@@ -79,8 +90,8 @@ def _encode_command(command: Command) -> dict[str, Any]:
                 "op": "dispatch",
                 "executable": command.executable,
                 "entry": command.entry,
-                "workgroups": list(command.workgroup_count),
-                "constants": list(command.constants),
+                "workgroups": [encode_extent(count) for count in command.workgroup_count],
+                "constants": [encode_extent(constant) for constant in command.constants],
                 "bindings": [_encode_span(span) for span in command.bindings],
             }
         case CopyCommand():
@@ -105,14 +116,20 @@ def _decode_function(field: Field) -> HostFunction:
 
 
 def _decode_slot(field: Field) -> Slot:
-    parts = field.items(3)
-    if len(parts) != 3:
-        field.fail("[kind, index, size]")
-    return Slot(parts[0].choice(_KINDS), parts[1].integer(UINT32_LIMIT), parts[2].integer(BYTES_LIMIT))
+    parts = field.items(5)
+    if len(parts) not in (3, 5):
+        field.fail("[kind, index, size], or with the first and last epoch of a transient buffer's life")
+    kind, index, size = parts[0].choice(_KINDS), parts[1].integer(UINT32_LIMIT), parts[2].extent(BYTES_LIMIT)
+    if len(parts) == 3:
+        return Slot(kind, index, size)
+    return Slot(kind, index, size, (parts[3].integer(COMMAND_LIMIT), parts[4].integer(COMMAND_LIMIT)))
 
 
 def _decode_span(field: Field) -> Span:
-    return Span(*field.integers(BYTES_LIMIT, 3, length=3))
+    slot, offset, length = field.extents(BYTES_LIMIT, 3, length=3)
+    if not isinstance(slot, int):
+        field.fail("the number of a slot")
+    return Span(slot, offset, length)
 
 
 def _decode_command(field: Field) -> Command:
@@ -127,12 +144,12 @@ def _decode_dispatch(field: Field) -> DispatchCommand:
     _, executable, entry, workgroups, constants, bindings = field.members(
         "op", "executable", "entry", "workgroups", "constants", "bindings"
     )
-    x, y, z = workgroups.integers(UINT32_LIMIT, 3, length=3)
+    x, y, z = workgroups.extents(UINT32_LIMIT, 3, length=3)
     return DispatchCommand(
         executable=executable.integer(UINT32_LIMIT),
         entry=entry.integer(UINT32_LIMIT),
         workgroup_count=(x, y, z),
-        constants=constants.integers(UINT32_LIMIT, CONSTANT_LIMIT),
+        constants=constants.extents(UINT32_LIMIT, CONSTANT_LIMIT),
         bindings=tuple(_decode_span(item) for item in bindings.items(BINDING_LIMIT)),
     )
 
@@ -200,16 +217,18 @@ def encode_signature(signature: FunctionSignature) -> dict[str, Any]:
         "name": signature.name,
         "inputs": [_encode_tensor(tensor) for tensor in signature.inputs],
         "outputs": [_encode_tensor(tensor) for tensor in signature.outputs],
+        "limits": [[encode_extent(limit.extent), limit.maximum, limit.reason] for limit in signature.limits],
     }
 
 
 def decode_signature(field: Field) -> FunctionSignature:
     """Decode a signature. :raises ModuleFormatError: naming the place."""
-    name, inputs, outputs = field.members("name", "inputs", "outputs")
+    name, inputs, outputs, limits = field.members("name", "inputs", "outputs", "limits")
     signature = FunctionSignature(
         name=name.text(),
         inputs=tuple(_decode_tensor(item) for item in inputs.items(TENSOR_LIMIT)),
         outputs=tuple(_decode_tensor(item) for item in outputs.items(TENSOR_LIMIT)),
+        limits=tuple(_decode_limit(item) for item in limits.items(TENSOR_LIMIT)),
     )
     for tensors, kind in ((signature.inputs, "inputs"), (signature.outputs, "outputs")):
         if len({tensor.name for tensor in tensors}) != len(tensors):
@@ -217,13 +236,25 @@ def decode_signature(field: Field) -> FunctionSignature:
     return signature
 
 
+def _decode_limit(field: Field) -> Limit:
+    parts = field.items(3)
+    if len(parts) != 3:
+        field.fail("[extent, maximum, reason]")
+    return Limit(parts[0].extent(BYTES_LIMIT), parts[1].integer(BYTES_LIMIT), parts[2].text())
+
+
 def _encode_tensor(tensor: TensorSignature) -> dict[str, Any]:
-    return {"name": tensor.name, "shape": list(tensor.shape), "dtype": tensor.dtype}
+    return {
+        "name": tensor.name,
+        "shape": [encode_extent(extent) for extent in tensor.shape],
+        "dtype": tensor.dtype,
+    }
 
 
 def _decode_tensor(field: Field) -> TensorSignature:
     name, shape, dtype = field.members("name", "shape", "dtype")
-    return TensorSignature(name.text(), decode_shape(shape), dtype.choice({name: name for name in DTYPES}))
+    extents = shape.extents(BYTES_LIMIT, RANK_LIMIT)
+    return TensorSignature(name.text(), extents, dtype.choice({name: name for name in DTYPES}))
 
 
 def decode_shape(field: Field) -> tuple[int, ...]:

@@ -1,8 +1,13 @@
 """The host program: what a compiled function does, as data.
 
-A function of static shapes is a list of commands over *slots*. A slot is memory that is placed when the
+A function is a list of commands over *slots*. A slot is memory that is placed when the
 function is loaded (constants) or called (inputs, outputs, the transient arena); a command names bytes as
 (slot, offset, length). Commands between two barriers are independent of each other and may run concurrently.
+
+Sizes, offsets, workgroup counts and push constants are extents: numbers, or expressions of the function's
+named dimensions. A function with such expressions has one transient slot for each buffer, with its lifetime;
+``specialize`` (``thalweg.module.specialization``) makes of it a function of numbers, with one arena, once the
+dimensions are known.
 
 The stored encoding is JSON with bounds, checked in full before use (``thalweg.module.encoding``).
 """
@@ -11,6 +16,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+
+from thalweg.extents import Extent, is_static
 
 
 class SlotKind(Enum):
@@ -24,13 +31,15 @@ class SlotKind(Enum):
 
 @dataclass(frozen=True)
 class Slot:
-    """``index`` is the constant's, input's or output's number; 0 for the transient arena. ``size`` is in
-    bytes.
+    """``index`` is the constant's, input's, output's or transient buffer's number; a function of static
+    shapes has one transient slot, the arena. ``size`` is in bytes. ``lifetime``, of a transient slot of a
+    dynamic function: the first and last epoch (run of commands between barriers) in which its bytes matter.
     """
 
     kind: SlotKind
     index: int
-    size: int
+    size: Extent
+    lifetime: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -38,8 +47,8 @@ class Span:
     """``length`` bytes at ``offset`` of slot number ``slot``."""
 
     slot: int
-    offset: int
-    length: int
+    offset: Extent
+    length: Extent
 
 
 @dataclass(frozen=True)
@@ -48,8 +57,8 @@ class DispatchCommand:
 
     executable: int
     entry: int
-    workgroup_count: tuple[int, int, int]
-    constants: tuple[int, ...]
+    workgroup_count: tuple[Extent, Extent, Extent]
+    constants: tuple[Extent, ...]
     """Push constants, unsigned 32-bit."""
     bindings: tuple[Span, ...]
 
@@ -80,20 +89,40 @@ Command = DispatchCommand | CopyCommand | FillCommand | BarrierCommand
 
 @dataclass(frozen=True)
 class TensorSignature:
-    """One input or output: its name in the model, shape and element type (``f32``, ``i64``, …)."""
+    """One input or output: its name in the model, shape and element type (``f32``, ``i64``, …).
+
+    A dimension of an input is a number or a name (or an expression of names that other inputs have).
+    """
 
     name: str
-    shape: tuple[int, ...]
+    shape: tuple[Extent, ...]
     dtype: str
 
 
 @dataclass(frozen=True)
+class Limit:
+    """What the program needs of its dimensions: ``extent`` is at most ``maximum``, which messages call
+    ``reason``.
+    """
+
+    extent: Extent
+    maximum: int
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class FunctionSignature:
-    """An exported function."""
+    """An exported function. Each named dimension is at least 1."""
 
     name: str
     inputs: tuple[TensorSignature, ...]
     outputs: tuple[TensorSignature, ...]
+    limits: tuple[Limit, ...] = ()
+
+    @property
+    def is_static(self) -> bool:
+        """Whether every dimension is a number."""
+        return all(is_static(tensor.shape) for tensor in (*self.inputs, *self.outputs))
 
 
 @dataclass(frozen=True)

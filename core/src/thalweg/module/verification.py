@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from thalweg.dtypes import numpy_dtype
 from thalweg.errors import ModuleFormatError
+from thalweg.extents import Extent, is_static, names_in
 from thalweg.module.encoding import BYTES_LIMIT
 from thalweg.module.module import ExecutableRecord, Module, Variant
 from thalweg.module.program import (
@@ -27,9 +28,23 @@ from thalweg.module.program import (
 _WRITABLE = frozenset({SlotKind.TRANSIENT, SlotKind.OUTPUT})
 
 
-def tensor_bytes(tensor: TensorSignature) -> int:
+def tensor_bytes(tensor: TensorSignature) -> Extent:
     """Return how many bytes a tensor takes."""
     return prod(tensor.shape) * numpy_dtype(tensor.dtype).itemsize
+
+
+def verify_specialized(
+    function: HostFunction,
+    signature: FunctionSignature,
+    variant: Variant,
+    constant_sizes: Sequence[int],
+    where: str,
+) -> None:
+    """Check a function whose dimensions have become numbers, as the functions of a static module are checked.
+
+    :raises ModuleFormatError: naming the place and what does not fit.
+    """
+    _FunctionVerifier(function, signature, variant.executables, constant_sizes, where).verify()
 
 
 def verify_module(module: Module, where: str) -> None:
@@ -43,8 +58,24 @@ def verify_module(module: Module, where: str) -> None:
         raise ModuleFormatError(f"{where}: two exported functions have one name")
     if not module.variants:
         raise ModuleFormatError(f"{where}: a module has at least one variant")
+    for signature in module.functions:
+        _verify_dimensions(signature, where)
     for variant in module.variants:
         _verify_variant(module, variant, signatures, f"{where}: variant {variant.name!r}")
+
+
+def _verify_dimensions(signature: FunctionSignature, where: str) -> None:
+    given = {str(extent) for tensor in signature.inputs for extent in tensor.shape}
+    tensors = (*signature.inputs, *signature.outputs)
+    extents = [
+        *(e for tensor in tensors for e in tensor.shape),
+        *(limit.extent for limit in signature.limits),
+    ]
+    unknown = sorted(set(names_in(extents)) - given)
+    if unknown:
+        raise ModuleFormatError(
+            f"{where}: {signature.name!r} has the dimension {unknown[0]!r}, which no input's shape gives"
+        )
 
 
 def _verify_variant(
@@ -78,7 +109,8 @@ class _FunctionVerifier:
         self.function = function
         self.executables = executables
         self.where = f"{where}, function {function.name!r}"
-        self.expected: dict[SlotKind, Sequence[int]] = {
+        self.dimensions = frozenset(names_in(e for tensor in signature.inputs for e in tensor.shape))
+        self.expected: dict[SlotKind, Sequence[Extent]] = {
             SlotKind.CONSTANT: constant_sizes,
             SlotKind.INPUT: [tensor_bytes(tensor) for tensor in signature.inputs],
             SlotKind.OUTPUT: [tensor_bytes(tensor) for tensor in signature.outputs],
@@ -101,11 +133,21 @@ class _FunctionVerifier:
             self.where = f"{where}, command {number}"
             _CHECKS[type(command)](self, command)
 
+    def verify_extents(self, *extents: Extent) -> bool:
+        """Check that the expressions use the function's dimensions only; return whether all are numbers."""
+        if is_static(extents):
+            return True
+        unknown = sorted(set(names_in(extents)) - self.dimensions)
+        if unknown:
+            self.fail(f"the dimension {unknown[0]!r} is not one of the function's")
+        return False
+
     def verify_slot(self, number: int, slot: Slot) -> None:
-        if not 0 <= slot.size <= BYTES_LIMIT:
+        self.verify_extents(slot.size)
+        if isinstance(slot.size, int) and not 0 <= slot.size <= BYTES_LIMIT:
             self.fail(f"slot {number} has {slot.size} bytes; the limit is {BYTES_LIMIT}")
         if slot.kind is SlotKind.TRANSIENT:
-            if slot.index != 0:
+            if slot.index != 0 and slot.lifetime is None:
                 self.fail(f"slot {number} is transient arena {slot.index}; there is only 0")
             return
         sizes = self.expected[slot.kind]
@@ -120,7 +162,9 @@ class _FunctionVerifier:
         if not 0 <= span.slot < len(self.function.slots):
             self.fail(f"slot {span.slot} of a function with {len(self.function.slots)} slots")
         slot = self.function.slots[span.slot]
-        if span.offset < 0 or span.length < 0 or span.offset + span.length > slot.size:
+        if not self.verify_extents(span.offset, span.length, slot.size):
+            pass  # the bounds are known, and checked, once the dimensions are
+        elif span.offset < 0 or span.length < 0 or span.offset + span.length > slot.size:
             end = span.offset + span.length
             self.fail(f"bytes [{span.offset}, {end}) of slot {span.slot}, which has {slot.size}")
         if writer and slot.kind not in _WRITABLE:
@@ -138,6 +182,7 @@ class _FunctionVerifier:
                 f"{entry.name!r} takes {entry.binding_count} bindings and {entry.constant_count} constants;"
                 f" the command gives {len(command.bindings)} and {len(command.constants)}"
             )
+        self.verify_extents(*command.workgroup_count, *command.constants)
         accesses = entry.binding_access or ("rw",) * entry.binding_count
         for number, (span, access) in enumerate(zip(command.bindings, accesses)):
             self.verify_span(
@@ -150,6 +195,8 @@ class _FunctionVerifier:
         self.verify_span(target, writer="copy")
         if source.length != target.length:
             self.fail(f"copies {source.length} bytes to {target.length}")
+        if not is_static((source.offset, source.length, target.offset, target.length)):
+            return
         apart = (
             source.offset + source.length <= target.offset or target.offset + target.length <= source.offset
         )
@@ -160,7 +207,7 @@ class _FunctionVerifier:
         self.verify_span(command.target, writer="fill")
         if len(command.pattern) not in (1, 2, 4):
             self.fail(f"a fill pattern has 1, 2 or 4 bytes; this has {len(command.pattern)}")
-        if command.target.length % len(command.pattern):
+        if is_static(command.target.length) and command.target.length % len(command.pattern):
             self.fail(f"fills {command.target.length} bytes with a pattern of {len(command.pattern)}")
 
     def verify_barrier(self, command: BarrierCommand) -> None:

@@ -12,7 +12,7 @@ from xdsl.printer import Printer
 from thalweg.compiler.passes.rewriting import Pass, functions, is_elementwise, replace, resource_name
 from thalweg.ir.dialects import linalg, tw
 from thalweg.ir.program import Program
-from thalweg.ir.types import shape_of
+from thalweg.ir.types import extents_of
 
 
 def eliminate_dead_code(program: Program) -> None:
@@ -94,10 +94,10 @@ def _generic(op: linalg.GenericOp) -> bool:
 
 
 def _moves_only_unit_dims(source: SSAValue, result: SSAValue, map_: AffineMap) -> bool:
-    shape = shape_of(source)
+    shape = extents_of(source)
     dims = [getattr(expr, "position", None) for expr in map_.results]
     real = [d for d, extent in zip(dims, shape) if extent != 1]
-    result_real = [d for d, extent in enumerate(shape_of(result)) if extent != 1]
+    result_real = [d for d, extent in enumerate(extents_of(result)) if extent != 1]
     return real == result_real
 
 
@@ -105,7 +105,7 @@ def _slice(op: tw.SliceOp) -> bool:
     strides = op.parameters()["strides"]
     assert isinstance(strides, tuple)
     if op.x.type == op.result.type and all(
-        stride == 1 for stride, extent in zip(strides, shape_of(op.x)) if extent > 1
+        stride == 1 for stride, extent in zip(strides, extents_of(op.x)) if extent != 1
     ):  # of equal shapes and a negative stride, the slice reverses
         replace(op, value=op.x)
         return True

@@ -17,10 +17,11 @@ from thalweg.compiler.passes.rewriting import (
     source_name,
 )
 from thalweg.dtypes import numpy_dtype
+from thalweg.extents import is_static
 from thalweg.ir.dialects import linalg, tw
 from thalweg.ir.evaluate import evaluate_op
 from thalweg.ir.program import Program
-from thalweg.ir.types import element_name, shape_of
+from thalweg.ir.types import element_name, extents_of, shape_of
 
 GROWTH_LIMIT = 1 << 16
 """A fold may make a constant larger than its operands only up to this many bytes."""
@@ -34,7 +35,11 @@ def fold_constants(program: Program) -> None:
                 continue
             inputs = op.inputs if isinstance(op, linalg.GenericOp) else op.operands
             arrays = [a for a in (constant_array(v, program) for v in inputs) if a is not None]
-            if len(arrays) < len(inputs) or not _worth(op, arrays):
+            if (
+                len(arrays) < len(inputs)
+                or not is_static(extents_of(op.results[0]))
+                or not _worth(op, arrays)
+            ):
                 continue
             replace(op, make_constant(_evaluate(op, arrays, program), program, _name(op)))
 

@@ -5,6 +5,7 @@ takes.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from math import prod
 from typing import Any
 
 from xdsl.ir import SSAValue
@@ -14,7 +15,7 @@ from thalweg.ir.attributes import number
 from thalweg.ir.builder import FunctionBuilder
 from thalweg.ir.dialects import tw
 from thalweg.ir.program import Program
-from thalweg.ir.types import element_name, shape_of
+from thalweg.ir.types import element_name, extents_of
 
 
 def _softmax(b: FunctionBuilder, op: tw.SoftmaxOp) -> SSAValue:
@@ -27,15 +28,13 @@ def _softmax(b: FunctionBuilder, op: tw.SoftmaxOp) -> SSAValue:
 
 
 def _layer_norm(b: FunctionBuilder, op: tw.LayerNormOp) -> SSAValue:
-    dtype, shape = element_name(op.x.type), shape_of(op.x)
+    dtype, shape = element_name(op.x.type), extents_of(op.x)
     axes = list(range(op.axis.value.data, len(shape)))
-    count = 1
-    for axis in axes:
-        count *= shape[axis]
+    count = prod(shape[axis] for axis in axes)
 
     def mean(x: SSAValue) -> SSAValue:
         total = b.reduce([x], axes, 0.0, lambda s, v, a: s.addf(v, a), keepdims=True)
-        return b.elementwise([total], lambda s, v: s.divf(v, s.constant(count, dtype)))
+        return b.elementwise([total], lambda s, v: s.divf(v, s.count(count, dtype)))
 
     centred = b.elementwise([op.x, mean(op.x)], lambda s, v, m: s.subf(v, m))
     variance = mean(b.elementwise([centred], lambda s, v: s.mulf(v, v)))

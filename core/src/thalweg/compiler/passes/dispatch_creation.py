@@ -21,7 +21,7 @@ from thalweg.compiler.passes.rewriting import (
 from thalweg.ir.dialects import linalg, tw
 from thalweg.ir.dialects.host import DispatchOp
 from thalweg.ir.program import Program
-from thalweg.ir.types import shape_of
+from thalweg.ir.types import extents_of
 
 
 def create_dispatches(program: Program) -> None:
@@ -32,13 +32,15 @@ def create_dispatches(program: Program) -> None:
         for group in _groups(block):
             _outline(group, function.sym_name.data, program, kernels)
         for op in reversed(list(block.ops)):
-            if isinstance(op, tensor.EmptyOp | arith.ConstantOp) and not op.results[0].uses:
+            if isinstance(op, tensor.EmptyOp | tw.SplatOp | arith.ConstantOp) and not op.results[0].uses:
                 op.detach()
                 op.erase()
 
 
 def _is_work(op: Operation) -> bool:
-    return isinstance(op, tw.StructuredOp | linalg.GenericOp) and not isinstance(op, tw.ReshapeOp)
+    return isinstance(op, tw.StructuredOp | linalg.GenericOp) and not isinstance(
+        op, tw.ReshapeOp | tw.SplatOp
+    )
 
 
 def _groups(block: Block) -> list[list[Operation]]:
@@ -58,9 +60,9 @@ def _groups(block: Block) -> list[list[Operation]]:
 
 
 def _is_epilogue(user: Operation, value: SSAValue) -> bool:
-    if not is_elementwise(user) or shape_of(user.results[0]) != shape_of(value):
+    if not is_elementwise(user) or extents_of(user.results[0]) != extents_of(value):
         return False
-    identity = AffineMap.identity(len(shape_of(value)))
+    identity = AffineMap.identity(len(extents_of(value)))
     maps = [m.data for v, m in zip(user.inputs, user.indexing_maps.data) if v is value]
     return maps == [identity]
 

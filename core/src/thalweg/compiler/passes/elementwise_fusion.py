@@ -10,9 +10,10 @@ from xdsl.ir.affine import AffineMap
 
 from thalweg.compiler.passes.canonicalize import eliminate_dead_code
 from thalweg.compiler.passes.rewriting import Pass, functions, is_elementwise, only_user, replace, uses_index
+from thalweg.extents import Extent, upper_bound
 from thalweg.ir.dialects import linalg
 from thalweg.ir.program import Program
-from thalweg.ir.types import element_type_of, shape_of
+from thalweg.ir.types import element_type_of, extents_of
 
 
 def fuse_elementwise(program: Program) -> None:
@@ -46,13 +47,13 @@ def _fusable_producer(consumer: linalg.GenericOp) -> linalg.GenericOp | None:
 def _recomputes(producer: linalg.GenericOp, consumer: linalg.GenericOp) -> bool:
     if isinstance(producer.body.block.first_op, linalg.YieldOp):
         return False
-    return prod(_iteration_shape(consumer)) > prod(shape_of(producer.results[0]))
+    return upper_bound(prod(_iteration_shape(consumer)) - prod(extents_of(producer.results[0]))) > 0
 
 
-def _iteration_shape(op: linalg.GenericOp) -> tuple[int, ...]:
-    extents: dict[int, int] = {}
+def _iteration_shape(op: linalg.GenericOp) -> tuple[Extent, ...]:
+    extents: dict[int, Extent] = {}
     for operand, map_ in zip((*op.inputs, *op.outputs), op.indexing_maps.data):
-        for extent, expr in zip(shape_of(operand), map_.data.results):
+        for extent, expr in zip(extents_of(operand), map_.data.results):
             position = getattr(expr, "position", None)
             if position is not None:
                 extents[position] = extent

@@ -13,7 +13,7 @@ from xdsl.ir import Block, Operation, SSAValue
 from thalweg.dtypes import dtype_name, numpy_dtype
 from thalweg.errors import ThalwegError
 from thalweg.ir.builder import INLINE_CONSTANT_LIMIT, dense_attribute, splat_attribute, unique_resource_name
-from thalweg.ir.dialects import linalg
+from thalweg.ir.dialects import linalg, tw
 from thalweg.ir.program import Program
 from thalweg.ir.types import element_name, shape_of, tensor_type
 
@@ -51,7 +51,7 @@ def constant_array(value: SSAValue, program: Program) -> np.ndarray | None:
 def is_splat(value: SSAValue) -> bool:
     """Return whether a value is a constant tensor of one repeated element."""
     op = value.owner
-    return (
+    return isinstance(op, tw.SplatOp) or (
         isinstance(op, arith.ConstantOp)
         and isinstance(op.value, builtin.DenseIntOrFPElementsAttr)
         and 0 not in shape_of(value)

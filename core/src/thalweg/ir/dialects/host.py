@@ -33,18 +33,22 @@ from xdsl.irdl import (
 )
 
 from thalweg.errors import InvalidArgument
-from thalweg.ir.dialects.tw import i64_array
+from thalweg.extents import Extent, parse
+from thalweg.ir.attributes import extents_attribute, i64_array, number
 
 
 @irdl_op_definition
 class DispatchOp(IRDLOperation):
-    """Run the kernel function ``callee`` on tensors. Planning adds ``workgroup_count`` [x, y, z]."""
+    """Run the kernel function ``callee`` on tensors. Planning adds ``workgroup_count`` [x, y, z] and
+    ``constants``, the values of the dynamic dimensions that the kernel needs; both are extents.
+    """
 
     name = "flow.dispatch"
     arguments = var_operand_def(TensorType)
     results_ = var_result_def(TensorType)
     callee = prop_def(SymbolRefAttr)
-    workgroup_count = opt_prop_def(DenseArrayBase)
+    workgroup_count = opt_prop_def(AnyAttr())
+    constants = opt_prop_def(AnyAttr())
     irdl_options = (ParsePropInAttrDict(),)
     assembly_format = "$callee `(` $arguments `)` attr-dict `:` functional-type($arguments, $results_)"
 
@@ -58,41 +62,57 @@ class SlotType(ParametrizedAttribute, TypeAttribute):
 
 class SlotOpBase(IRDLOperation):
     """Declares a slot: ``kind`` constant, transient, input or output; ``index`` among its kind; ``size`` in
-    bytes.
+    bytes, an extent; ``lifetime``, of a transient buffer of a dynamic function: its first and last epoch.
     """
 
     kind = prop_def(StringAttr)
     index = prop_def(IntegerAttr)
-    size = prop_def(IntegerAttr)
+    size = prop_def(AnyAttr())
     resource = opt_prop_def(StringAttr)
+    lifetime = opt_prop_def(DenseArrayBase)
     result = result_def(SlotType)
     irdl_options = (ParsePropInAttrDict(),)
     assembly_format = "attr-dict `:` type($result)"
 
     @classmethod
-    def make(cls, kind: str, index: int, size: int, resource: str | None = None) -> SlotOpBase:
+    def make(
+        cls,
+        kind: str,
+        index: int,
+        size: Extent,
+        resource: str | None = None,
+        lifetime: tuple[int, int] | None = None,
+    ) -> SlotOpBase:
         """Build the op; ``resource`` names the constant."""
         properties: dict[str, Attribute | None] = {
-            "kind": StringAttr(kind), "index": IntegerAttr(index, i64), "size": IntegerAttr(size, i64),
+            "kind": StringAttr(kind), "index": IntegerAttr(index, i64),
+            "size": IntegerAttr(size, i64) if isinstance(size, int) else StringAttr(str(size)),
             "resource": StringAttr(resource) if resource is not None else None,
+            "lifetime": i64_array(lifetime) if lifetime is not None else None,
         }  # fmt: skip
         return cls.build(result_types=[SlotType()], properties=properties)
+
+    def size_extent(self) -> Extent:
+        """Return the size in bytes."""
+        return parse(self.size.data) if isinstance(self.size, StringAttr) else int(number(self.size))
 
 
 class CommandOpBase(IRDLOperation):
     """A command on byte ranges: operand ``i`` is ``lengths[i]`` bytes at ``offsets[i]`` of its slot.
 
     ``access[i]`` is ``r``, ``w`` or ``rw``. ``callee`` is a kernel's name; in ``hal`` and ``vm`` it is also
-    numbered (``entry`` = [executable, function]).
+    numbered (``entry`` = [executable, function]). Offsets, lengths, ``workgroup_count`` and ``constants`` are
+    extents.
     """
 
     slots = var_operand_def(SlotType)
-    offsets = prop_def(DenseArrayBase)
-    lengths = prop_def(DenseArrayBase)
+    offsets = prop_def(AnyAttr())
+    lengths = prop_def(AnyAttr())
     access = prop_def(ArrayAttr[StringAttr])
     callee = opt_prop_def(StringAttr)
     entry = opt_prop_def(DenseArrayBase)
-    workgroup_count = opt_prop_def(DenseArrayBase)
+    workgroup_count = opt_prop_def(AnyAttr())
+    constants = opt_prop_def(AnyAttr())
     pattern = opt_prop_def(AnyAttr())
     irdl_options = (ParsePropInAttrDict(),)
     assembly_format = "`(` $slots `)` attr-dict `:` type($slots)"
@@ -110,8 +130,8 @@ class CommandOpBase(IRDLOperation):
     def make(
         cls,
         slots: Sequence[SSAValue],
-        offsets: Sequence[int],
-        lengths: Sequence[int],
+        offsets: Sequence[Extent],
+        lengths: Sequence[Extent],
         access: Sequence[str],
         **properties: Attribute,
     ) -> CommandOpBase:
@@ -119,7 +139,7 @@ class CommandOpBase(IRDLOperation):
         return cls.build(
             operands=[list(slots)],
             properties={
-                "offsets": i64_array(offsets), "lengths": i64_array(lengths),
+                "offsets": extents_attribute(offsets), "lengths": extents_attribute(lengths),
                 "access": ArrayAttr([StringAttr(a) for a in access]), **properties,
             },
         )  # fmt: skip

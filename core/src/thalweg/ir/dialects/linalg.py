@@ -1,4 +1,6 @@
-"""The part of xDSL's linalg dialect that the IR uses; xDSL moves these between modules, nobody else should notice."""
+"""The part of xDSL's linalg dialect that the IR uses; xDSL moves these between modules, nobody else should
+notice.
+"""
 
 from xdsl.dialects.linalg import Linalg
 from xdsl.dialects.linalg.attrs import IteratorType, IteratorTypeAttr

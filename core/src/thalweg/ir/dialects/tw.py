@@ -1,8 +1,8 @@
 """The ``tw`` dialect: structured tensor ops that linalg lacks.
 
-All are pure, on ranked static tensors. Elementwise maps, broadcasts, transposes and plain reductions are
-``linalg.generic``. What each op means is defined by the NumPy function of the same name in
-``thalweg.semantics``.
+All are pure, on ranked tensors whose dimensions are numbers or expressions (``extents_of``). Elementwise
+maps, broadcasts, transposes and plain reductions are ``linalg.generic``. What each op means is defined by the
+NumPy function of the same name in ``thalweg.semantics``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Self
 
-from xdsl.dialects.builtin import DenseArrayBase, IntegerAttr, IntegerType, StringAttr, TensorType, i64
+from xdsl.dialects.builtin import DenseArrayBase, IntegerAttr, StringAttr, TensorType, i64
 from xdsl.ir import Attribute, Dialect, SSAValue
 from xdsl.irdl import (
     AnyAttr,
@@ -26,15 +26,11 @@ from xdsl.irdl import (
 from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
 
-from thalweg.ir.attributes import ints, number
-from thalweg.ir.types import shape_of
+from thalweg.extents import Expression, Extent, parse
+from thalweg.ir.attributes import i64_array, ints, number, read_extents
+from thalweg.ir.types import extents_of
 
 ANY_TENSOR = TensorType
-
-
-def i64_array(values: Sequence[int]) -> DenseArrayBase[IntegerType]:
-    """Return ``array<i64: …>``."""
-    return DenseArrayBase.from_list(i64, [int(v) for v in values])
 
 
 class StructuredOp(IRDLOperation):
@@ -88,7 +84,7 @@ class MatmulOp(StructuredOp):
     assembly_format = "$a `,` $b " + _ASSEMBLY
 
     def verify_(self) -> None:
-        a, b = shape_of(self.a), shape_of(self.b)
+        a, b = extents_of(self.a), extents_of(self.b)
         self._require(len(a) >= 2 and len(a) == len(b) and a[-1] == b[-2], f"cannot multiply {a} by {b}")
 
 
@@ -111,7 +107,7 @@ class ConvOp(StructuredOp):
     assembly_format = "$x `,` $w " + _ASSEMBLY
 
     def verify_(self) -> None:
-        x, w = shape_of(self.x), shape_of(self.w)
+        x, w = extents_of(self.x), extents_of(self.w)
         rank, groups = len(x), self.groups.value.data
         self._require(rank == len(w) and rank >= 3, f"ranks of {x} and {w}")
         self._require(
@@ -200,10 +196,14 @@ class SliceOp(StructuredOp):
 
     name = "tw.slice"
     x = operand_def(ANY_TENSOR)
-    offsets = prop_def(DenseArrayBase)
+    offsets = prop_def(AnyAttr())
     strides = prop_def(DenseArrayBase)
     result = result_def(ANY_TENSOR)
     assembly_format = "$x " + _ASSEMBLY
+
+    def offset_extents(self) -> tuple[Extent, ...]:
+        """Return the offsets; those that depend on the call are expressions."""
+        return read_extents(self.offsets)
 
 
 @irdl_op_definition
@@ -229,6 +229,18 @@ class ReshapeOp(StructuredOp):
     assembly_format = "$x " + _ASSEMBLY
 
 
+@irdl_op_definition
+class SplatOp(StructuredOp):
+    """A tensor of one repeated ``value`` (a scalar attribute): what ``arith.constant dense<…>`` is for static
+    shapes.
+    """
+
+    name = "tw.splat"
+    value = prop_def(AnyAttr())
+    result = result_def(ANY_TENSOR)
+    assembly_format = "attr-dict `:` type($result)"
+
+
 OPERATIONS: list[type[StructuredOp]] = [
     MatmulOp,
     ConvOp,
@@ -240,11 +252,34 @@ OPERATIONS: list[type[StructuredOp]] = [
     SliceOp,
     PadOp,
     ReshapeOp,
+    SplatOp,
 ]
 
-TW = Dialect("tw", list(OPERATIONS))
+
+@irdl_op_definition
+class ExtentOp(IRDLOperation):
+    """Inside the body of a ``linalg.generic``: the value (i64) of an extent, given as text."""
+
+    name = "tw.extent"
+    value = prop_def(StringAttr)
+    result = result_def(i64)
+    traits = traits_def(Pure())
+    irdl_options = (ParsePropInAttrDict(),)
+    assembly_format = "attr-dict `:` type($result)"
+
+    @classmethod
+    def of(cls, extent: Expression) -> Self:
+        """Build the op."""
+        return cls.build(result_types=[i64], properties={"value": StringAttr(str(extent))})
+
+    def extent(self) -> Extent:
+        """Return the extent."""
+        return parse(self.value.data)
+
+
+TW = Dialect("tw", [*OPERATIONS, ExtentOp])
 
 __all__ = [
-    "TW", "ConcatOp", "ConvOp", "GatherOp", "LayerNormOp", "MatmulOp", "PadOp", "ReduceWindowOp", "ReshapeOp",
-    "SliceOp", "SoftmaxOp", "StructuredOp", "i64_array",
+    "TW", "ConcatOp", "ConvOp", "ExtentOp", "GatherOp", "LayerNormOp", "MatmulOp", "PadOp", "ReduceWindowOp", "ReshapeOp",
+    "SliceOp", "SoftmaxOp", "SplatOp", "StructuredOp", "i64_array",
 ]  # fmt: skip
