@@ -17,18 +17,19 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 PACKAGE = "thalweg_driver_local"
 LIBRARY_NAME = "libthalweg_local.so"
 PURE_VARIABLE = "THALWEG_LOCAL_PURE"
-FLAGS = "-std=c11 -O2 -Wall -Wextra -Werror -fPIC -fvisibility=hidden -pthread -shared".split()
+FLAGS = shlex.split("-std=c11 -O2 -Wall -Wextra -Werror -fPIC -fvisibility=hidden -pthread -shared")
 
 
 class NativeLibraryHook(BuildHookInterface):
     """Builds ``libthalweg_local.so`` with the system's C compiler (``CC``, else ``cc``).
 
-    Without a compiler, on a platform other than Linux and with ``THALWEG_LOCAL_PURE=1`` the wheel is pure, which a
-    warning says: the package runs on its plain Python processor then. A compiler that fails ends the build.
+    Without a compiler, on a platform other than Linux and with ``THALWEG_LOCAL_PURE=1`` the wheel is pure,
+    which a warning says: the package runs on its plain Python processor then. A compiler that fails ends
+    the build.
     """
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Compile: beside the sources for an editable install, else into the wheel, which gets its platform's tag."""
+        """Compile: beside the sources for an editable install, else into a wheel with its platform's tag."""
         root = Path(self.root)
         in_place = root / "src" / PACKAGE / LIBRARY_NAME
         editable = version == "editable"

@@ -109,7 +109,7 @@ def test_every_truncation_is_refused(kernel_image):
 
 
 def test_every_flipped_bit_of_the_tables_is_refused_or_harmless(kernel_image):
-    """Each bit of the headers, and of the dynamic table and symbols: one clear error, or an image in bounds."""
+    """Each bit of the headers, the dynamic table and symbols: one clear error, or an image in bounds."""
     image = Image(kernel_image)
     dynamic = struct.unpack_from("<Q", kernel_image, image.header(PT_DYNAMIC) + 8)[0]
     symbols = image.at(image.value_of(6))

@@ -118,7 +118,7 @@ def test_the_device_is_described():
     assert info["processors"] == available_processors() and "thalweg-elf" in str(info["executable formats"])
 
 
-# ---- the library is missing, or is another one ---------------------------------------------------------------
+# ---- the library is missing, or is another one -------------------------------------------------------------
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ def test_an_older_library_without_some_function_is_an_error(no_library, tmp_path
     source = tmp_path / "other.c"
     source.write_text("unsigned tw_library_version(void) { return 0; }\n")
     subprocess.run(["cc", "-shared", "-fPIC", str(source), "-o", str(no_library)], check=True)
-    with pytest.raises(PluginError, match="cannot be loaded: .*undefined symbol"):
+    with pytest.raises(PluginError, match=r"cannot be loaded: .*undefined symbol"):
         create()
 
 

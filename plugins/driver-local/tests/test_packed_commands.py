@@ -15,35 +15,13 @@ from thalweg_driver_local.elf_loader import ElfLoader
 from thalweg_driver_local.native_engine import NativeProgram
 from thalweg_driver_local.packed_commands import MAXIMUM_TILES, TRANSFER_TILE, pack_commands
 
-NAMES = [
-    "magic",
-    "version",
-    "commands",
-    "segments",
-    "patches",
-    "addresses",
-    "constants",
-    "slots",
-    "name_bytes",
-    "data_bytes",
-]
-COMMAND = [
-    "opcode",
-    "number",
-    "tiles",
-    "reserved",
-    "first_address",
-    "address_count",
-    "first_constant",
-    "constant_count",
-    "payload",
-    "x",
-    "y",
-    "z",
-    "local_memory",
-    "pattern",
-    "name",
-]
+HEADER_FIELDS = """
+    magic version commands segments patches addresses constants slots name_bytes data_bytes
+"""
+COMMAND_FIELDS = """
+    opcode number tiles reserved first_address address_count first_constant constant_count payload
+    x y z local_memory pattern name
+"""
 
 
 class Parsed:
@@ -51,11 +29,12 @@ class Parsed:
 
     def __init__(self, packed: bytes):
         header = struct.unpack_from("<16I", packed)
-        self.header = dict(zip(NAMES, header, strict=False))
+        self.header = dict(zip(HEADER_FIELDS.split(), header, strict=False))
         assert header[10:] == (0,) * 6
         self.at, self.packed = 64, packed
         self.commands = [
-            dict(zip(COMMAND, row, strict=True)) for row in self.rows("<8IQ6I", self.header["commands"])
+            dict(zip(COMMAND_FIELDS.split(), row, strict=True))
+            for row in self.rows("<8IQ6I", self.header["commands"])
         ]
         self.segments = self.rows("<4I", self.header["segments"])
         self.patches = self.rows("<4IQ", self.header["patches"])

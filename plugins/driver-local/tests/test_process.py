@@ -193,7 +193,7 @@ def test_a_collected_device_ends_its_threads():
     assert len(os.listdir("/proc/self/task")) <= before
 
 
-# ---- the interpreter lock --------------------------------------------------------------------------------------
+# ---- the interpreter lock ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("configuration", ["local-task native 1", "local-task native 2"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 
 import numpy as np
@@ -56,7 +57,7 @@ def test_a_chain_submitted_backwards_runs_in_order(device, words):
 
 def test_a_long_chain_fails_without_deep_recursion(device):
     timeline = [device.create_semaphore() for _ in range(3001)]
-    for before, after in zip(timeline, timeline[1:]):
+    for before, after in itertools.pairwise(timeline):
         device.queue_execute(None, wait=[(before, 1)], signal=[(after, 1)])
     timeline[0].fail(RuntimeError("root"))
     with pytest.raises(Aborted, match="semaphore failed: root"):
@@ -123,6 +124,7 @@ def test_a_failing_host_kernel_is_the_cause(device, host_kernels, run):
     commands.dispatch(host_kernels, 1, (1, 1, 1))
     with pytest.raises(Aborted, match=r"kernel 'explode' \(command 0\) failed: boom") as caught:
         run(commands)
+    assert caught.value.__cause__ is not None
     assert isinstance(caught.value.__cause__.__cause__, ValueError)
 
 

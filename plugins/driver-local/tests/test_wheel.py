@@ -75,9 +75,8 @@ def test_without_a_compiler_the_wheel_is_pure_and_a_line_says_so(source, environ
     built = build(source, **environment)
     assert built.returncode == 0, built.stderr
     lines = [line for line in (built.stdout + built.stderr).splitlines() if "thalweg-driver-local:" in line]
-    assert lines == [
-        f"thalweg-driver-local: {reason}; built without the native library, for the slow plain Python processor"
-    ]
+    consequence = "built without the native library, for the slow plain Python processor"
+    assert lines == [f"thalweg-driver-local: {reason}; {consequence}"]
     with the_wheel(source, "py3-none-any") as wheel:
         assert not [name for name in wheel.namelist() if name.endswith(".so")]
         assert "thalweg_driver_local/python_engine.py" in wheel.namelist()

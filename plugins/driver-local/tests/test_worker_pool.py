@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from thalweg.hal.command_buffer import BufferRef, CommandBuffer
+from thalweg.hal.driver import PreparedCall
 from thalweg_driver_local.driver import LocalDriver
 
 TICK = os.sysconf("SC_CLK_TCK")
@@ -33,7 +34,7 @@ def cpu_ticks(threads: set[str]) -> int:
     return total
 
 
-def record_workers(device, kernel_record, work: list[int]) -> tuple[object, np.ndarray]:
+def record_workers(device, kernel_record, work: list[int]) -> tuple[PreparedCall, np.ndarray]:
     """Return a prepared call that spins ``work[i]`` steps in workgroup i, and the array of who ran it."""
     kernels = device.prepare_executable(kernel_record)
     steps = device.allocator.import_host(np.asarray(work, np.uint32))

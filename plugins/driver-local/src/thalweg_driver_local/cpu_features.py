@@ -32,50 +32,12 @@ X86_NAMES = {
 }
 """Linux's flag → LLVM's feature, where they differ."""
 
-X86_SAME = frozenset(
-    [
-        "cx8",
-        "cmov",
-        "fxsr",
-        "mmx",
-        "sse",
-        "sse2",
-        "ssse3",
-        "popcnt",
-        "avx",
-        "avx2",
-        "fma",
-        "f16c",
-        "bmi2",
-        "movbe",
-        "adx",
-        "aes",
-        "rdseed",
-        "xsave",
-        "xsaveopt",
-        "xsavec",
-        "xsaves",
-        "gfni",
-        "vaes",
-        "vpclmulqdq",
-        "sse4a",
-        "fma4",
-        "xop",
-        "tbm",
-        "avx512f",
-        "avx512cd",
-        "avx512bw",
-        "avx512dq",
-        "avx512vl",
-        "avx512vbmi",
-        "fsgsbase",
-        "clflushopt",
-        "clwb",
-        "movdiri",
-        "movdir64b",
-        "serialize",
-    ]
-)
+_X86_SAME = """
+    cx8 cmov fxsr mmx sse sse2 ssse3 popcnt avx avx2 fma f16c bmi2 movbe adx aes rdseed xsave xsaveopt
+    xsavec xsaves gfni vaes vpclmulqdq sse4a fma4 xop tbm avx512f avx512cd avx512bw avx512dq avx512vl
+    avx512vbmi fsgsbase clflushopt clwb movdiri movdir64b serialize
+"""
+X86_SAME = frozenset(_X86_SAME.split())
 """Flags that have one name."""
 
 ARM_NAMES = {

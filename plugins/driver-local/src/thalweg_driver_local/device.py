@@ -24,8 +24,9 @@ from thalweg_driver_local.plugin import CAPABILITIES
 class LocalDevice(Device):
     """This machine's processors, through one engine. Thread-safe.
 
-    A device belongs to the process that made it: after a fork, the child's use of it raises ``Aborted``. It is closed
-    when it is collected and when the interpreter exits: work that is ready ends, work that still waits fails.
+    A device belongs to the process that made it: after a fork, the child's use of it raises ``Aborted``. It
+    is closed when it is collected and when the interpreter exits: work that is ready ends, work that waits
+    fails.
     """
 
     capabilities = CAPABILITIES
@@ -90,8 +91,9 @@ class LocalDevice(Device):
     ) -> PreparedCall:
         """Prepare a command buffer for calls with addresses; see ``Device.prepare_call``.
 
-        The addresses are trusted: nothing can check that they have the bytes that the commands use. References to
-        the remaining slots need a length of their own where the length has a meaning (transfers, host kernels).
+        The addresses are trusted: nothing can check that they have the bytes that the commands use.
+        References to the remaining slots need a length of their own where it has a meaning (transfers, host
+        kernels).
         """
         check = self._checked(command_buffer)
         static = check.resolve_static({slot: BufferRef(buffer) for slot, buffer in static_bindings.items()})
@@ -121,8 +123,9 @@ class LocalDevice(Device):
         for command in command_buffer.commands:
             if isinstance(command, DispatchRecord):
                 if not isinstance(command.executable, HostExecutable):
+                    kind = type(command.executable).__name__
                     raise InvalidArgument(
-                        f"{self.identifier} runs executables that it prepared; got a {type(command.executable).__name__}"
+                        f"{self.identifier} runs executables that it prepared; got a {kind}"
                     )
                 refs = command.bindings
             else:

@@ -1,9 +1,10 @@
 """Parses the ELF images of the ``thalweg-elf-*-1`` formats. Every offset, size, count and string is checked.
 
-An image is an ELF64, little-endian ``ET_DYN`` file. Its ``PT_LOAD`` segments share no page and none is writable and
-executable. ``PT_DYNAMIC`` names the symbol table (``DT_SYMTAB``, ``DT_SYMENT``, ``DT_STRTAB``, ``DT_STRSZ``, with the
-count from ``DT_HASH``) and, where needed, ``DT_RELA`` relocations of the one kind "relative". It needs nothing from
-outside: no undefined symbol, no other library, no initializer. Section headers are not read.
+An image is an ELF64, little-endian ``ET_DYN`` file. Its ``PT_LOAD`` segments share no page and none is
+writable and executable. ``PT_DYNAMIC`` names the symbol table (``DT_SYMTAB``, ``DT_SYMENT``, ``DT_STRTAB``,
+``DT_STRSZ``, with the count from ``DT_HASH``) and, where needed, ``DT_RELA`` relocations of the one kind
+"relative". It needs nothing from outside: no undefined symbol, no other library, no initializer. Section
+headers are not read.
 
 Structures and numbers: System V ABI, chapters 4 and 5, and the processor supplements.
 """
@@ -68,7 +69,7 @@ EXECUTE, WRITE, READ = 1, 2, 4
 
 @dataclass(frozen=True)
 class Segment:
-    """One ``PT_LOAD``: ``file_size`` bytes at ``offset`` of the file go to ``address``, then zeros to ``size``."""
+    """One ``PT_LOAD``: ``file_size`` bytes at ``offset`` of the file go to ``address``, zeros to ``size``."""
 
     address: int
     size: int
@@ -83,7 +84,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class ElfImage:
-    """What is in an image: its span in bytes, segments, function addresses and (place, addend) relocations."""
+    """What is in an image: its span in bytes, segments, function addresses, (place, addend) relocations."""
 
     span: int
     segments: tuple[Segment, ...]

@@ -142,7 +142,7 @@ def _protect(address: int, size: int, protection: int) -> None:
 
 
 def _flush_instruction_cache(address: int, size: int) -> None:
-    """Make new code visible to instruction fetches; without the C library, the kernel's own flush has to do."""
+    """Make new code visible to instruction fetches; without the C library, the system's own flush must do."""
     library = load_library()
     if library is not None:
         library.functions.tw_flush_instruction_cache(address, size)

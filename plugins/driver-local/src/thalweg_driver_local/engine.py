@@ -1,4 +1,4 @@
-"""What runs a local device's submissions: the contract, and the choice between the native and the Python engine."""
+"""What runs a local device's submissions: the contract, and the choice of the native or Python engine."""
 
 from __future__ import annotations
 

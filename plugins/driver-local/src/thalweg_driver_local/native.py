@@ -115,7 +115,7 @@ class NativeLibrary:
 
 
 def cause_text(cause: BaseException) -> bytes:
-    """Return what the native side keeps of an exception: its message, without NUL, cut to the room there is."""
+    """Return what the native side keeps of an exception: its message without NUL, cut to fit."""
     text = str(cause) or type(cause).__name__
     return text.replace("\0", " ").encode("utf-8", errors="replace")[: CAUSE_TEXT_BYTES - 1]
 

@@ -1,6 +1,6 @@
 """The native engine: a native queue, a worker pool, and packed command lists that are replayed in one call.
 
-A command buffer with a host kernel (a Python callable) runs on the plain Python processor, called back by the queue.
+A command buffer with a host kernel (a Python callable) runs on the plain Python processor, by a callback.
 """
 
 from __future__ import annotations
@@ -223,7 +223,7 @@ class NativeEngine(Engine):
 def _bind_call(
     engine: NativeEngine, program: NativeProgram, count: int, compiled: CompiledCommands
 ) -> PreparedCall:
-    """Return the prepared call: the cheapest way from Python into the replay, one argument block for each call."""
+    """Return the prepared call: the cheapest way from Python into the replay, an argument block a call."""
     run = engine._functions.tw_program_call
     handle = program.handle
     pack = struct.Struct(f"{count}Q").pack

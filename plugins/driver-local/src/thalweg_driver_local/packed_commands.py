@@ -183,7 +183,7 @@ class _Packer:
     def _transfer(
         self, number: int, opcode: int, first: int, refs: list[BufferRef], pattern: int = 0
     ) -> None:
-        """Add a transfer whose length is that of the first reference with a known one, or the first slot's."""
+        """Add a transfer; its length is that of the first reference with a known one, or the first slot's."""
         lengths = [length for length in map(self._length, refs) if length is not None]
         if lengths:
             length, tiles = lengths[0], -(-lengths[0] // TRANSFER_TILE)
