@@ -191,14 +191,14 @@ class ReferenceDriver(Driver):
 
 
 def subject(
-    device_class: type[ReferenceDevice] = ReferenceDevice,
+    make_device: Callable[[], ReferenceDevice] = ReferenceDevice,
     opt_outs: str = "",
     kernels: Callable[[Device], KernelLibrary] = lambda device: kernel_library(),
 ) -> Subject:
     """Return the reference driver, or a mutant of it, for the suite to test."""
     return Subject(
         driver_name="reference",
-        driver=ReferenceDriver(device_class),
+        driver=ReferenceDriver(make_device),
         uri=DeviceUri("reference"),
         kernels=kernels,
         opt_outs=OptOuts.parse(opt_outs, "reference 1.0"),

@@ -79,7 +79,7 @@ def test_a_crash_may_be_an_expected_failure():
 
 
 def test_a_run_gives_up_on_a_driver_that_crashes_every_time():
-    report = run("crashes-always", "semaphore")
+    report = run("crashes-always", "HAL-SEM")
     failed = [result for result in report.results if result.outcome is Outcome.FAILED]
     blocked = [result for result in report.results if result.outcome is Outcome.BLOCKED]
     assert len(failed) == GIVE_UP_AFTER

@@ -56,7 +56,7 @@ class EventWriter(Watcher):
         entry = self.opt_outs.find(rule)
         expected = entry is not None and entry.kind is Outcome.EXPECTED_FAILURE
         outcome = Outcome.EXPECTED_FAILURE if expected else Outcome.FAILED
-        reason = f"{entry.reason} " if entry is not None and expected else ""
+        reason = entry.reason if entry is not None and expected else ""
         self.write("started", result=result_of(rule, Verdict(outcome, reason), 0.0).as_dict())
 
     def ended(self, result: Result) -> None:
@@ -87,7 +87,8 @@ def main() -> int:
         writer.opt_outs = subject.opt_outs
         run_suite(subject, settings, writer, job["settled"])
     except ThalwegError as error:
-        writer.write("error", message=str(error))
+        writer.write("error", kind=type(error).__name__, message=str(error))
+    writer.write("done")
     return 0
 
 

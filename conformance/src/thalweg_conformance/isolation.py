@@ -10,13 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from thalweg.api import InvalidArgument, PluginError
+from thalweg.api import InvalidArgument, PluginError, ThalwegError, Unavailable, UnknownName
 
 from thalweg_conformance.child_process import ChildProcess
 from thalweg_conformance.outcomes import Outcome, Verdict
 from thalweg_conformance.report import Report, Result, result_of
 from thalweg_conformance.session import END
 from thalweg_conformance.settings import RunSettings
+
+ERRORS: dict[str, type[ThalwegError]] = {
+    kind.__name__: kind for kind in (InvalidArgument, PluginError, Unavailable, UnknownName)
+}
+"""Name → error, of those that a process hands on."""
 
 START_LIMIT = 300.0
 """Seconds for the imports of a process, and for a target backend to compile the kernels."""
@@ -92,7 +97,7 @@ class _DeviceRun:
     def _run_process(self) -> None:
         self.running, self.last = None, ""
         with ChildProcess({**self.job, "settled": sorted(self.settled)}) as child:
-            while event := child.next_event(self._patience()):
+            while (event := child.next_event(self._patience())) and event["event"] != "done":
                 self._take(event)
             end = child.end(self.settings.time_limit)
         self._account_for(end)
@@ -106,7 +111,7 @@ class _DeviceRun:
     def _take(self, event: dict[str, Any]) -> None:
         match event["event"]:
             case "error":
-                raise InvalidArgument(event["message"])
+                raise ERRORS.get(event["kind"], InvalidArgument)(event["message"])
             case "subject":
                 self.device_count = event["count"]
                 if not self.uri:
