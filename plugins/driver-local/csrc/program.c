@@ -54,7 +54,8 @@ _Static_assert(sizeof(packed_patch) == 24, "packed patch");
 _Static_assert(sizeof(thalweg_dispatch_t) == 40, "kernel ABI");
 _Static_assert(sizeof(thalweg_workgroup_t) == 32, "kernel ABI");
 
-/* What differs between two replays that run at once: resolved addresses and lengths, and what points to them. */
+/* What differs between two replays that run at once: resolved addresses and lengths, and what points to
+ * them. */
 struct tw_context {
   uint64_t *addresses;
   uint64_t *lengths;            /* by command; of transfers */
@@ -103,7 +104,9 @@ static bool lay_out(tw_program *program, uint64_t size) {
   return at == size;
 }
 
-static bool is_range(uint32_t first, uint32_t count, uint32_t limit) { return first <= limit && count <= limit - first; }
+static bool is_range(uint32_t first, uint32_t count, uint32_t limit) {
+  return first <= limit && count <= limit - first;
+}
 
 static bool check_command(const tw_program *program, const packed_command *command) {
   const packed_header *header = &program->header;
@@ -136,7 +139,8 @@ static bool check(tw_program *program) {
   for (uint32_t i = 0; i < header->segment_count; ++i) {
     const packed_segment *segment = &program->segments[i];
     uint64_t tiles = 0;
-    if (segment->first_command != next || !is_range(next, segment->command_count, header->command_count)) return false;
+    if (segment->first_command != next) return false;
+    if (!is_range(next, segment->command_count, header->command_count)) return false;
     for (uint32_t j = 0; j < segment->command_count; ++j) tiles += program->commands[next + j].tile_count;
     if (tiles != segment->tile_count || !tiles || tiles > INT32_MAX) return false;
     next += segment->command_count;
@@ -147,7 +151,8 @@ static bool check(tw_program *program) {
     bool of_slot = patch->kind == PATCH_ADDRESS || patch->kind == PATCH_LENGTH;
     if (of_slot != (i < program->dynamic_patches)) return false;
     if (of_slot && patch->slot >= header->slot_count) return false;
-    if (patch->index >= (patch->kind == PATCH_LENGTH ? header->command_count : header->address_count)) return false;
+    uint32_t limit = patch->kind == PATCH_LENGTH ? header->command_count : header->address_count;
+    if (patch->index >= limit) return false;
     if (patch->kind == PATCH_LENGTH && program->commands[patch->index].opcode == OP_DISPATCH) return false;
     if (patch->kind == PATCH_DATA && patch->offset > header->data_bytes) return false;
     if (!of_slot && patch->kind != PATCH_DATA) return false;
@@ -193,8 +198,8 @@ tw_program *tw_program_create(tw_pool *pool, const void *packed, uint64_t size) 
   program->pool = tw_pool_retain(pool);
   program->memory = malloc(size);
   if (program->memory) memcpy(program->memory, packed, size);
-  if (!program->memory || program->header.magic != PACKED_MAGIC || program->header.version != PACKED_VERSION ||
-      !lay_out(program, size)) {
+  bool known = program->header.magic == PACKED_MAGIC && program->header.version == PACKED_VERSION;
+  if (!program->memory || !known || !lay_out(program, size)) {
     tw_program_release(program);
     return NULL;
   }
@@ -245,7 +250,7 @@ uint32_t tw_program_segment_tiles(const tw_program *program, uint32_t segment) {
   return program->segments[segment].tile_count;
 }
 
-/* ---- local memory of workgroups: one block for each thread, grown as needed -------------------------------- */
+/* ---- local memory of workgroups: one block for each thread, grown as needed ---------------------------- */
 
 typedef struct local_block {
   uint64_t size;
@@ -282,17 +287,17 @@ static void *local_memory(uint64_t size) {
   return block->bytes;
 }
 
-/* ---- tiles -------------------------------------------------------------------------------------------------- */
+/* ---- tiles --------------------------------------------------------------------------------------------- */
 
-static uint64_t run_workgroups(const packed_command *command, const thalweg_dispatch_t *dispatch, uint32_t first,
-                               uint32_t count, uint32_t worker) {
+static uint64_t run_workgroups(const packed_command *command, const thalweg_dispatch_t *dispatch,
+                               uint32_t first, uint32_t count, uint32_t worker) {
   const uint32_t *extent = command->workgroup_count;
   thalweg_kernel_t kernel = (thalweg_kernel_t)(uintptr_t)command->payload;
   thalweg_workgroup_t workgroup;
   workgroup.worker = worker;
   workgroup.local_memory_size = command->local_memory;
-  workgroup.local_memory = NULL;
-  if (command->local_memory && !(workgroup.local_memory = local_memory(command->local_memory))) return TW_NO_MEMORY;
+  workgroup.local_memory = command->local_memory ? local_memory(command->local_memory) : NULL;
+  if (command->local_memory && !workgroup.local_memory) return TW_NO_MEMORY;
   uint32_t row = first / extent[0];
   workgroup.id[0] = first % extent[0];
   workgroup.id[1] = row % extent[1];
@@ -324,21 +329,21 @@ static void fill(unsigned char *target, uint64_t size, uint32_t pattern) {
 }
 
 /* A tile is TRANSFER_TILE bytes; the command's last one takes the rest, however long. */
-static void run_transfer(const packed_command *command, const uint64_t *addresses, uint64_t length, uint32_t first,
-                         uint32_t count) {
+static void run_transfer(const packed_command *command, const uint64_t *addresses, uint64_t length,
+                         uint32_t first, uint32_t count) {
   uint64_t start = (uint64_t)first * TRANSFER_TILE, end = start + (uint64_t)count * TRANSFER_TILE;
   if (first + count == command->tile_count || end > length) end = length;
   if (start >= end) return;
+  unsigned char *first_place = (unsigned char *)(uintptr_t)addresses[0] + start;
   if (command->opcode == OP_FILL) {
-    fill((unsigned char *)(uintptr_t)addresses[0] + start, end - start, command->pattern);
+    fill(first_place, end - start, command->pattern);
   } else {
-    memmove((unsigned char *)(uintptr_t)addresses[1] + start, (unsigned char *)(uintptr_t)addresses[0] + start,
-            end - start);
+    memmove((unsigned char *)(uintptr_t)addresses[1] + start, first_place, end - start);
   }
 }
 
-uint64_t tw_program_run_tiles(const tw_program *program, const tw_context *context, uint32_t segment, uint32_t first,
-                              uint32_t count, uint32_t worker) {
+uint64_t tw_program_run_tiles(const tw_program *program, const tw_context *context, uint32_t segment,
+                              uint32_t first, uint32_t count, uint32_t worker) {
   uint32_t index = program->segments[segment].first_command;
   while (first >= program->commands[index].tile_count) first -= program->commands[index++].tile_count;
   for (; count; ++index, first = 0) {
@@ -349,13 +354,14 @@ uint64_t tw_program_run_tiles(const tw_program *program, const tw_context *conte
       uint64_t error = run_workgroups(command, &context->dispatch[index], first, here, worker);
       if (error) return error;
     } else {
-      run_transfer(command, context->addresses + command->first_address, context->lengths[index], first, here);
+      const uint64_t *addresses = context->addresses + command->first_address;
+      run_transfer(command, addresses, context->lengths[index], first, here);
     }
   }
   return TW_OK;
 }
 
-/* ---- replay ------------------------------------------------------------------------------------------------- */
+/* ---- replay -------------------------------------------------------------------------------------------- */
 
 static tw_context *take_context(tw_program *program) {
   tw_context *context = atomic_exchange_explicit(&program->idle, NULL, memory_order_acquire);

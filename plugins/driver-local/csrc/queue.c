@@ -43,7 +43,9 @@ static bool is_foreign(const tw_queue *queue) { return queue->generation != tw_f
 
 static void free_submission(tw_submission *submission) {
   for (uint32_t i = 0; i < submission->wait_count; ++i) tw_semaphore_release(submission->waits[i].semaphore);
-  for (uint32_t i = 0; i < submission->signal_count; ++i) tw_semaphore_release(submission->signals[i].semaphore);
+  for (uint32_t i = 0; i < submission->signal_count; ++i) {
+    tw_semaphore_release(submission->signals[i].semaphore);
+  }
   tw_program_release(submission->program);
   tw_cause_release(submission->cause);
   tw_queue_release(submission->queue);
@@ -90,7 +92,8 @@ static void finish(tw_submission *submission, tw_cause *cause) {
   queue->ended[queue->ended_count++] = submission->number;
   pthread_cond_broadcast(&queue->changed);
   pthread_mutex_unlock(&queue->lock);
-  /* Of a submission that failed early some waits may be open; one that is being resolved right now frees it. */
+  /* Of a submission that failed early some waits may be open; one that is being resolved right now frees
+   * it. */
   pthread_mutex_lock(&queue->lock);
   submission->finished = true;
   ++submission->pending;
@@ -109,7 +112,8 @@ static tw_cause *execute(tw_submission *submission) {
     uint64_t result = tw_program_run(submission->program, submission->addresses, submission->lengths);
     if (!result) return NULL;
     uint32_t command = (uint32_t)(result >> 32);
-    if (!command) return tw_cause_create(0, 0, 0, result == TW_NO_MEMORY ? "no memory to run" : "the device is closed");
+    const char *refusal = result == TW_NO_MEMORY ? "no memory to run" : "the device is closed";
+    if (!command) return tw_cause_create(0, 0, 0, refusal);
     return tw_cause_create(0, command - 1, (int32_t)(uint32_t)result,
                            tw_program_command_name(submission->program, command - 1));
   }
@@ -260,8 +264,8 @@ int tw_queue_submit(tw_queue *queue, tw_program *program, const uint64_t *addres
   if (is_foreign(queue)) return TW_CLOSED;
   if (program && tw_program_slot_count(program) > slot_count) return TW_INVALID;
   if (host_token && !queue->host_work) return TW_INVALID;
-  tw_submission *submission =
-      create_submission(queue, program, addresses, lengths, slot_count, waits, wait_count, signals, signal_count);
+  tw_submission *submission = create_submission(queue, program, addresses, lengths, slot_count, waits,
+                                                wait_count, signals, signal_count);
   if (!submission) return TW_NO_MEMORY;
   submission->host_token = host_token;
   submission->number = number;
@@ -321,8 +325,8 @@ int tw_queue_wait_idle(tw_queue *queue, uint64_t timeout_ns) {
   return result;
 }
 
-/* What is ready or running ends; what still waits fails; the thread ends. From inside, by host work of this queue,
- * what is ready fails too: `host_work` may not outlive this call. */
+/* What is ready or running ends; what still waits fails; the thread ends. From inside, by host work of this
+ * queue, what is ready fails too: `host_work` may not outlive this call. */
 void tw_queue_close(tw_queue *queue) {
   if (is_foreign(queue)) return;
   tw_cause *cause = tw_cause_create(0, 0, 0, "the device was closed while this work was waiting");
@@ -334,7 +338,9 @@ void tw_queue_close(tw_queue *queue) {
   }
   queue->closed = true;
   bool from_inside = queue->running && pthread_equal(queue->runner, pthread_self());
-  while (!from_inside && (queue->running || queue->first_ready)) pthread_cond_wait(&queue->changed, &queue->lock);
+  while (!from_inside && (queue->running || queue->first_ready)) {
+    pthread_cond_wait(&queue->changed, &queue->lock);
+  }
   for (tw_submission *ready = queue->first_ready; ready; ready = ready->next_ready) {
     if (!ready->cause) ready->cause = tw_cause_retain(cause);
   }

@@ -23,7 +23,9 @@ struct tw_semaphore {
   timepoint *timepoints;
 };
 
-static bool is_foreign(const tw_semaphore *semaphore) { return semaphore->generation != tw_fork_generation(); }
+static bool is_foreign(const tw_semaphore *semaphore) {
+  return semaphore->generation != tw_fork_generation();
+}
 
 tw_semaphore *tw_semaphore_create(uint64_t initial_value) {
   tw_semaphore *semaphore = calloc(1, sizeof(*semaphore));

@@ -1,10 +1,11 @@
 /* The worker pool: threads that help whoever replays a program.
  *
- * One replay at a time has the pool; a second one that runs meanwhile runs alone on its caller's thread. The state of
- * a replay is one word, the cursor: (generation, tiles left). Who takes tiles by compare-and-swap holds their segment
- * open, and may read the pool's plain fields until those tiles are counted as finished. Who finishes a segment's last
- * tile starts the next: segments of one tile it runs at once itself, for a wider one it raises the generation.
- * Everybody takes a share of what is left, large first and small last (guided self-scheduling).
+ * One replay at a time has the pool; a second one that runs meanwhile runs alone on its caller's thread.
+ * The state of a replay is one word, the cursor: (generation, tiles left). Who takes tiles by
+ * compare-and-swap holds their segment open, and may read the pool's plain fields until those tiles are
+ * counted as finished. Who finishes a segment's last tile starts the next: segments of one tile it runs at
+ * once itself, for a wider one it raises the generation. Everybody takes a share of what is left, large
+ * first and small last (guided self-scheduling).
  */
 #define _GNU_SOURCE
 #include <limits.h>
@@ -73,7 +74,8 @@ static void set_error(tw_pool *pool, uint64_t error) {
   atomic_compare_exchange_strong(&pool->error, &none, error);
 }
 
-/* Runs or opens the segments from `segment` on. Called when no tile is held. `is_caller`: by the replay's owner. */
+/* Runs or opens the segments from `segment` on. Called when no tile is held. `is_caller`: by the replay's
+ * owner. */
 static void advance(tw_pool *pool, uint32_t segment, uint32_t worker, bool is_caller) {
   const tw_program *program = pool->program;
   const tw_context *context = pool->context;
@@ -108,7 +110,8 @@ static uint32_t help(tw_pool *pool, uint32_t worker, bool is_caller) {
     }
     uint32_t segment = pool->segment, tiles = pool->tile_count;
     if (!atomic_load_explicit(&pool->error, memory_order_relaxed)) {
-      uint64_t error = tw_program_run_tiles(pool->program, pool->context, segment, tiles - left, taken, worker);
+      uint32_t first = tiles - left;
+      uint64_t error = tw_program_run_tiles(pool->program, pool->context, segment, first, taken, worker);
       if (error) set_error(pool, error);
     }
     if (atomic_fetch_add_explicit(&pool->finished, taken, memory_order_acq_rel) + taken == tiles) {

@@ -84,8 +84,8 @@ KERNEL spin_uneven(const thalweg_dispatch_t *dispatch, const thalweg_workgroup_t
   return THALWEG_KERNEL_OK;
 }
 
-/* Counts itself in binding 0; the first workgroup waits before until constant 0 others have, or gives up, with bad
- * data, after constant 1 looks. */
+/* Counts itself in binding 0; the first workgroup waits before until constant 0 others have, or gives up,
+ * with bad data, after constant 1 looks. */
 KERNEL wait_for_others(const thalweg_dispatch_t *dispatch, const thalweg_workgroup_t *workgroup) {
   uint32_t *counter = dispatch->bindings[0];
   if (workgroup->id[0] == 0) {

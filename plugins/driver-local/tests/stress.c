@@ -1,6 +1,7 @@
 /* Exercises the library from many threads: run under the thread sanitizer and the address sanitizer.
  *
- * Prints "ok" and ends with 0; a wrong result ends with 1 and a line that says where. An alarm ends it if it hangs.
+ * Prints "ok" and ends with 0; a wrong result ends with 1 and a line that says where. An alarm ends it if
+ * it hangs.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -23,7 +24,7 @@
 
 #define WAIT_NS 60000000000u
 
-/* ---- packed command lists ---------------------------------------------------------------------------------- */
+/* ---- packed command lists ------------------------------------------------------------------------------ */
 
 static int32_t increment(const thalweg_dispatch_t *dispatch, const thalweg_workgroup_t *workgroup) {
   ((uint32_t *)dispatch->bindings[0])[workgroup->id[0]] += 1; /* plain: the sanitizer sees what overlaps */
@@ -41,7 +42,8 @@ typedef struct command {
   uint32_t workgroup_count[3], local_memory, pattern, name;
 } command;
 
-/* Makes a list of `repeats` equal dispatches over `width` workgroups with a barrier after each; slot 0 is bound. */
+/* Makes a list of `repeats` equal dispatches over `width` workgroups with a barrier after each; slot 0 is
+ * bound. */
 static tw_program *make_program(tw_pool *pool, thalweg_kernel_t kernel, uint32_t width, uint32_t repeats) {
   uint32_t header[16] = {0x4C435754, 1, repeats, repeats, 1, 1, 1, 1, 8, 0};
   uint32_t segment[4] = {0, 1, width, 0}, patch[4] = {1, 0, 0, 0};
@@ -71,7 +73,7 @@ static tw_program *make_program(tw_pool *pool, thalweg_kernel_t kernel, uint32_t
   return program;
 }
 
-/* ---- semaphores -------------------------------------------------------------------------------------------- */
+/* ---- semaphores ---------------------------------------------------------------------------------------- */
 
 #define ROUNDS 300u
 
@@ -114,7 +116,7 @@ static void test_semaphores(void) {
   tw_semaphore_release(ball);
 }
 
-/* ---- the pool ---------------------------------------------------------------------------------------------- */
+/* ---- the pool ------------------------------------------------------------------------------------------ */
 
 #define WIDTH 257u
 #define REPEATS 20u
@@ -177,7 +179,7 @@ static void test_pool_closed_while_it_runs(void) {
   }
 }
 
-/* ---- queues ------------------------------------------------------------------------------------------------ */
+/* ---- queues -------------------------------------------------------------------------------------------- */
 
 static atomic_uint host_runs;
 
@@ -210,8 +212,9 @@ static void *submit_chain(void *argument) {
   for (uint64_t step = length; step > 0; --step) {
     tw_wait waits[2] = {{timeline, step}, {self->start, 1}}, signals[1] = {{timeline, step + 1}};
     bool host = step % 4 == 0;
-    REQUIRE(tw_queue_submit(self->queue, host ? NULL : self->program, &address, &size, 1, host ? step : 0, waits,
-                            2, signals, 1, step) == TW_OK);
+    tw_program *program = host ? NULL : self->program;
+    REQUIRE(tw_queue_submit(self->queue, program, &address, &size, 1, host ? step : 0, waits, 2, signals, 1,
+                            step) == TW_OK);
     tw_queue_reap(self->queue, numbers, 8);
   }
   tw_semaphore_signal(timeline, 1);
@@ -271,7 +274,8 @@ static void test_races(int threaded) {
       ends[i] = tw_semaphore_create(0);
       tw_wait waits[3] = {{gates[i % 3], 1}, {gates[(i + 1) % 3], 1}, {gates[i % 3], i % 4 ? 1 : 2}};
       tw_wait signals[1] = {{ends[i], 1}};
-      REQUIRE(tw_queue_submit(queue, NULL, NULL, NULL, 0, (uint64_t)i, waits, 3, signals, 1, (uint64_t)i) == TW_OK);
+      uint64_t number = (uint64_t)i;
+      REQUIRE(tw_queue_submit(queue, NULL, NULL, NULL, 0, number, waits, 3, signals, 1, number) == TW_OK);
     }
     for (int i = 0; i < 3 && round % 2; ++i) pthread_join(threads[i], NULL);
     tw_queue_close(queue);
@@ -342,7 +346,8 @@ static uint64_t close_inside(uint64_t token, char *text, uint64_t text_size) {
 
 static void test_close_from_inside(int threaded) {
   self_closing = make_queue(threaded, close_inside);
-  tw_semaphore *gate = tw_semaphore_create(0), *first = tw_semaphore_create(0), *second = tw_semaphore_create(0);
+  tw_semaphore *gate = tw_semaphore_create(0);
+  tw_semaphore *first = tw_semaphore_create(0), *second = tw_semaphore_create(0);
   tw_wait waits[1] = {{gate, 1}}, signals[2] = {{first, 1}, {second, 1}};
   REQUIRE(tw_queue_submit(self_closing, NULL, NULL, NULL, 0, 1, waits, 1, signals, 1, 1) == TW_OK);
   REQUIRE(tw_queue_submit(self_closing, NULL, NULL, NULL, 0, 2, waits, 1, signals + 1, 1, 2) == TW_OK);
@@ -355,7 +360,7 @@ static void test_close_from_inside(int threaded) {
   tw_semaphore_release(second);
 }
 
-/* ---- damaged lists ----------------------------------------------------------------------------------------- */
+/* ---- damaged lists ------------------------------------------------------------------------------------- */
 
 /* Changes each 32-bit word of a list to each of some values: it is refused, or it can be released. */
 static void test_damaged_programs(void) {
@@ -380,7 +385,7 @@ static void test_damaged_programs(void) {
   tw_pool_release(pool);
 }
 
-/* ---- forks ------------------------------------------------------------------------------------------------- */
+/* ---- forks --------------------------------------------------------------------------------------------- */
 
 static void test_fork(void) {
   tw_pool *pool = tw_pool_create(2);
@@ -393,7 +398,8 @@ static void test_fork(void) {
   pid_t child = fork();
   REQUIRE(child >= 0);
   if (child == 0) {
-    bool refused = tw_program_call(program, &address) == TW_CLOSED && tw_semaphore_signal(semaphore, 1) == TW_CLOSED &&
+    bool refused = tw_program_call(program, &address) == TW_CLOSED &&
+                   tw_semaphore_signal(semaphore, 1) == TW_CLOSED &&
                    tw_semaphore_query(semaphore, &value) == TW_CLOSED &&
                    tw_semaphore_wait(semaphore, 1, WAIT_NS) == TW_CLOSED &&
                    tw_queue_submit(queue, NULL, NULL, NULL, 0, 0, NULL, 0, NULL, 0, 1) == TW_CLOSED &&
