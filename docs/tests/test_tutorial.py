@@ -1,4 +1,4 @@
-"""The tutorial's commands and Python run as they stand, and print what the page says (``...`` stands for anything)."""
+"""The tutorial's commands and Python run as they stand and print what the page says (``...`` is anything)."""
 
 from __future__ import annotations
 
