@@ -26,6 +26,11 @@ PROCESSORS = (
 )
 """What the kernels are compiled to: no vector math instructions at all, 128, 256 and 512 bits."""
 
+FLOATS = ("f16", "bf16", "f32", "f64")
+INTEGERS = ("i8", "i16", "i32", "i64", "ui8", "ui16", "ui32", "ui64")
+TOLERANCES = {"f16": 2e-3, "bf16": 1.5e-2, "f32": 1e-6, "f64": 1e-14}
+"""Relative errors by dtype; integers and booleans are exact."""
+
 GUARD = 64
 """Bytes around the result that a kernel must not touch."""
 
@@ -108,11 +113,15 @@ class Kernel:
         return status, output
 
     def _packed(self, index: int, array: np.ndarray) -> np.ndarray:
-        """Return the operand, packed as planned, at an address that is aligned to its elements only."""
+        """Return the operand, packed as planned, no better aligned than the kernel ABI promises.
+
+        That is 64 bytes for constants, the element's size for others.
+        """
         packing = self.plan.packings.get(index)
         array = array if packing is None else packing.apply(array)
         memory = np.empty(array.nbytes + 64 + array.itemsize, np.uint8)
-        start = -memory.ctypes.data % 64 + array.itemsize
+        constant = index in self.dispatch.constant_operands
+        start = -memory.ctypes.data % 64 + (0 if constant else array.itemsize)
         placed = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
         placed[...] = array
         return placed
@@ -133,8 +142,11 @@ class Kernel:
 
 def error(output: np.ndarray, reference: np.ndarray) -> float:
     """Return ‖output − reference‖ / ‖reference‖; infinite when NaN and infinities are not in the same places."""
+    assert output.shape == reference.shape, f"shape {output.shape}, but should be {reference.shape}"
+    assert output.dtype == reference.dtype, f"dtype {output.dtype}, but should be {reference.dtype}"
+    if dtype_name(output.dtype) not in FLOATS:
+        return 0.0 if np.array_equal(output, reference) else np.inf
     out, ref = output.astype(np.float64), reference.astype(np.float64)
-    assert out.shape == ref.shape, f"shape {out.shape}, wanted {ref.shape}"
     finite = np.isfinite(ref)
     if not (np.isfinite(out) == finite).all():
         return np.inf
@@ -148,20 +160,29 @@ def check(
     build: Callable,
     inputs: Sequence[np.ndarray],
     cpu: str = "host",
-    tolerance: float = 1e-6,
-    reference: np.ndarray | None = None,
     constants: Sequence[int] = (),
+    tolerance: float | None = None,
+    emitter: str = "",
 ) -> Kernel:
-    """Compile and run ``build`` on ``inputs``; compare with ``reference``, or with core's NumPy meaning."""
+    """Compile and run ``build`` on ``inputs``; compare with core's meaning, computed by NumPy in float64.
+
+    :param emitter: the emitter that has to take the dispatch, where the test means one.
+    """
     inputs = [np.asarray(x) for x in inputs]
     dispatch = dispatch_of(build, [(x.shape, dtype_name(x.dtype)) for x in inputs], constants)
     kernel = Kernel(dispatch, cpu)
+    took = kernel.plan.kernel.parameters["emitter"]
+    assert emitter in ("", took), f"taken by {took}, but should be by {emitter}"
     status, output = kernel.run(inputs)
     assert status == kernel_abi.STATUS_OK, f"kernel returned {status}"
-    if reference is None:
-        (reference,) = evaluate_function(dispatch.function, inputs, {})
+    (reference,) = evaluate_function(dispatch.function, inputs, {})
+    if tolerance is None:
+        # The coarsest float of the computation decides, an operand's or the result's.
+        dtypes = {dtype_name(x.dtype) for x in [*inputs, output]}
+        tolerance = max((TOLERANCES.get(dtype, 0.0) for dtype in dtypes), default=0.0)
     found = error(output, reference)
     assert found <= tolerance, (
-        f"relative error {found:.3g} > {tolerance:g} for shapes {[x.shape for x in inputs]}"
+        f"relative error {found:.3g} > {tolerance:g}, by {took} for {cpu}\n{dispatch.text()}"
+        f"\ngot {output.ravel()[:8]}, but should be {reference.ravel()[:8]}"
     )
     return kernel

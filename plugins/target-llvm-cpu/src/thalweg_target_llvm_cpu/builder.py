@@ -25,6 +25,9 @@ ELEMENT_BYTES = {
     "ui8": 1, "ui16": 2, "ui32": 4, "ui64": 8,
 }  # fmt: skip
 
+FLOATS = frozenset({"f16", "bf16", "f32", "f64"})
+"""The element names of floats."""
+
 _MANGLED = {"float": "f32", "double": "f64", "half": "f16", "bfloat": "bf16"}
 
 

@@ -62,12 +62,17 @@ class ScalarBody:
 
     def emit(self, block: Block, arguments: Sequence[Value]) -> Value:
         """Emit ``block`` with its arguments bound to ``arguments`` and return the yielded value."""
+        assert isinstance(block.last_op, linalg.YieldOp)
+        return self.value(block, arguments, block.last_op.operands[0])
+
+    def value(self, block: Block, arguments: Sequence[Value], wanted: SSAValue) -> Value:
+        """Emit ``block`` up to ``wanted``, a value of it, and return that."""
         values: dict[SSAValue, Value] = dict(zip(block.args, arguments))
         for op in block.ops:
-            if isinstance(op, linalg.YieldOp):
-                return values[op.operands[0]]
+            if wanted in values:
+                break
             values[op.results[0]] = self._operation(op, values)
-        raise AssertionError("a generic's body ends in linalg.yield")
+        return values[wanted]
 
     def constant(self, op: arith.ConstantOp) -> Value:
         """Return a scalar ``arith.constant`` as a splat."""

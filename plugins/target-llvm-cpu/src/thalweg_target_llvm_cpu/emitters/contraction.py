@@ -10,11 +10,19 @@ from contextlib import ExitStack
 from typing import Any
 
 from thalweg.codegen.target import DispatchPlan, KernelPlan
-from thalweg.ir import Dispatch, shape_of
+from thalweg.ir import Dispatch, element_name, shape_of
 from thalweg.ir.dialects import tw
 from xdsl.ir import Operation
 
-from thalweg_target_llvm_cpu.builder import Int, KernelBuilder, Value, Variable
+from thalweg_target_llvm_cpu.builder import (
+    ELEMENT_BYTES,
+    FLOATS,
+    LLVM_TYPES,
+    Int,
+    KernelBuilder,
+    Value,
+    Variable,
+)
 from thalweg_target_llvm_cpu.emitters.access import Access, Tensor, flat_index, literal, read, row_major
 from thalweg_target_llvm_cpu.emitters.epilogue import Epilogue
 from thalweg_target_llvm_cpu.emitters.nest import Level, Split, nest, split
@@ -24,12 +32,12 @@ NAME = "contraction"
 
 
 def accepts(dispatch: Dispatch) -> bool:
-    """Return whether this emitter takes the dispatch: any ``tw.matmul`` or ``tw.conv`` of one dtype."""
+    """Return whether this emitter takes the dispatch: any ``tw.matmul`` or ``tw.conv``, all floats or all integers."""
     root = analyse(dispatch).root
-    return (
-        isinstance(root, tw.MatmulOp | tw.ConvOp)
-        and len({v.type.get_element_type() for v in root.operands}) == 1
-    )
+    if not isinstance(root, tw.MatmulOp | tw.ConvOp):
+        return False
+    floating = {element_name(v.type) in FLOATS for v in (*root.operands, *root.results)}
+    return len(floating) == 1
 
 
 def plan(dispatch: Dispatch, settings: Mapping[str, Any]) -> DispatchPlan:
@@ -58,30 +66,45 @@ def emit(b: KernelBuilder, dispatch: Dispatch, plan: KernelPlan, settings: Mappi
         return
     groups = [(d,) for d in range(len(shape))]
     with nest(b, [Level(extent) for extent in shape], Split.of(plan.parameters["split"])) as place:
-        total = _Sum(b, x)
+        total = _Sum(b, element_name(root.results[0].type), [x.element, w.element])
         (_matmul if isinstance(root, tw.MatmulOp) else _conv)(b, root, x, w, place, total)
         epilogue.finish(b, total.value(), place, groups)
 
 
 class _Sum:
-    """A running sum of products; half-precision floats are summed in float32, small integers wrap."""
+    """A running sum of products: half-precision floats in float32, integers modulo 2^bits of the result."""
 
-    def __init__(self, b: KernelBuilder, tensor: Tensor):
+    def __init__(self, b: KernelBuilder, result: str, operands: Sequence[str]):
         self._b = b
-        self._narrow = tensor.scalar
-        self._wide = "float" if tensor.scalar in ("half", "bfloat") else tensor.scalar
-        self._float = self._wide in ("float", "double")
+        self._float = result in FLOATS
+        self._operands = operands
+        self._narrow = LLVM_TYPES[result]
+        self._wide = self._narrow
+        if self._float:
+            self._wide = "double" if "f64" in (result, *operands) else "float"
         self._cell: Variable = b.variable(literal(b, 0, self._wide))
 
     def add(self, x: Value, y: Value) -> None:
-        if self._wide != self._narrow:
-            x, y = (self._b.cast("fpext", v, self._wide) for v in (x, y))
+        x, y = (self._widened(value, element) for value, element in zip((x, y), self._operands))
         product = self._b.binary("fmul" if self._float else "mul", x, y)
         self._cell.set(self._b.binary("fadd" if self._float else "add", self._cell.get(), product))
+
+    def _widened(self, value: Value, element: str) -> Value:
+        if value.type == self._wide:
+            return value
+        if self._float:
+            return self._b.cast("fpext", value, self._wide)
+        if ELEMENT_BYTES[element] > _bytes_of(self._wide):
+            return self._b.cast("trunc", value, self._wide)
+        return self._b.cast("zext" if element.startswith("ui") else "sext", value, self._wide)
 
     def value(self) -> Value:
         value = self._cell.get()
         return value if self._wide == self._narrow else self._b.cast("fptrunc", value, self._narrow)
+
+
+def _bytes_of(integer: str) -> int:
+    return max(1, int(integer[1:]) // 8)
 
 
 def _matmul(

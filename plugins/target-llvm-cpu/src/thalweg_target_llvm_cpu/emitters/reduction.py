@@ -141,6 +141,8 @@ def identity(op: Operation) -> float | int:
     """Return the value that leaves the other operand of a combiner unchanged."""
     if op.name in ("arith.maxsi", "arith.minsi"):
         element = element_name(op.results[0].type)
+        if element == "i1":  # as a signed number, true is -1
+            return -1 if op.name == "arith.maxsi" else 0
         limit = 1 << (8 * ELEMENT_BYTES[element] - 1)
         return -limit if op.name == "arith.maxsi" else limit - 1
     return {**_FLOAT_IDENTITIES, **_INTEGER_IDENTITIES}[op.name]
@@ -179,11 +181,13 @@ class _Kernel:
     def __init__(self, b: KernelBuilder, form: Form, epilogue: Epilogue, tensors: Tensors):
         self.b, self.form, self.epilogue = b, form, epilogue
         self.inputs: list[Tensor] = [tensors.of(v) for v in form.op.inputs]
-        self.accumulator = LLVM_TYPES[element_name(form.op.results[0].type)]
+        self.combiner = combiner(form.op)
+        self.narrow = LLVM_TYPES[element_name(form.op.results[0].type)]
+        # Halves are combined in float32, and rounded once.
+        self.wide = self.narrow in ("half", "bfloat") and self.combiner is not None
+        self.accumulator = "float" if self.wide else self.narrow
         output = form.op.outputs[0]
-        self.init = (
-            literal(b, constant_values(output)[0], self.accumulator) if constant_values(output) else None
-        )
+        self.init = literal(b, constant_values(output)[0], self.narrow) if constant_values(output) else None
         self.init_tensor = None if self.init else tensors.of(output)
 
     def single(self, place: Sequence[Int]) -> None:
@@ -194,7 +198,7 @@ class _Kernel:
                 loops.enter_context(self.b.loop(0, self.form.space.extents[c])) for c in self.form.reduced
             ]
             cell.set(self.step(self.coordinates(place, reduced), 1, cell.get()))
-        self.epilogue.finish(self.b, cell.get(), place, self.form.groups)
+        self.epilogue.finish(self.b, self._narrowed(cell.get()), place, self.form.groups)
 
     def along(self, place: Sequence[Int]) -> None:
         """A block of results, one vector accumulator for each vector of it."""
@@ -210,7 +214,7 @@ class _Kernel:
             for p, cell in zip(places, cells):
                 cell.set(self.step(self.coordinates(p, reduced), form.lanes, cell.get()))
         for p, cell in zip(places, cells):
-            self.epilogue.finish(b, cell.get(), p, form.groups)
+            self.epilogue.finish(b, self._narrowed(cell.get()), p, form.groups)
 
     def across(self, place: Sequence[Int]) -> None:
         """One result: vector accumulators over the innermost dimension, then combined."""
@@ -218,7 +222,7 @@ class _Kernel:
         lanes, extent = form.lanes, form.space.extents[-1]
         whole, last = vector_starts(extent, lanes)
         count = min(ACCUMULATORS, whole // lanes)
-        op = combiner(form.op)
+        op = self.combiner
         neutral = literal(
             b, identity(op), f"<{lanes} x {self.accumulator}>" if lanes > 1 else self.accumulator
         )
@@ -236,7 +240,7 @@ class _Kernel:
                 self._accumulate(place, [*outer, last], cells[-1], fresh)
         total = self._combined(op, [cell.get() for cell in cells])
         total = ScalarBody(b, 1).apply(op, [self.initial(place, 1), total])
-        self.epilogue.finish(b, total, place, form.groups)
+        self.epilogue.finish(b, self._narrowed(total), place, form.groups)
 
     def _accumulate(
         self, place: Sequence[Int], reduced: Sequence[Int], cell: Variable, fresh: Value | None = None
@@ -254,8 +258,15 @@ class _Kernel:
         given = {**dict(zip(self.form.kept, place)), **dict(zip(self.form.reduced, reduced))}
         return [given[c] for c in range(len(self.form.space.extents))]
 
+    def _narrowed(self, value: Value) -> Value:
+        return self.b.cast("fptrunc", value, self.narrow) if self.wide else value
+
     def initial(self, place: Sequence[Int], lanes: int) -> Value:
         """Return the accumulator's first value."""
+        value = self._initial(place, lanes)
+        return self.b.cast("fpext", value, "float") if self.wide else value
+
+    def _initial(self, place: Sequence[Int], lanes: int) -> Value:
         if self.init is not None:
             return self.b.broadcast_literal(self.init, lanes)
         access = self.form.space.accesses[len(self.inputs)]
@@ -276,7 +287,12 @@ class _Kernel:
             stride = access.strides[-1] if coordinates else 0
             values.append(read(b, tensor, flat_index(b, access, coordinates), lanes, stride))
         index = lambda dimension: self._index(coordinates, dimension, lanes)
-        return ScalarBody(b, lanes, index).emit(self.form.op.body.block, [*values, accumulator])
+        body, block = ScalarBody(b, lanes, index), self.form.op.body.block
+        if not self.wide:
+            return body.emit(block, [*values, accumulator])
+        (element,) = (v for v in self.combiner.operands if v is not block.args[-1])
+        value = b.cast("fpext", body.value(block, [*values, accumulator], element), "float")
+        return body.apply(self.combiner, [accumulator, value])
 
     def _index(self, coordinates: Sequence[Int], dimension: int, lanes: int) -> Value:
         b, position = self.b, self.form.space.position(dimension)

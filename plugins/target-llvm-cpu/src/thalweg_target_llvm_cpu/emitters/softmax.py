@@ -11,7 +11,15 @@ from thalweg.codegen.target import DispatchPlan, KernelPlan
 from thalweg.ir import Dispatch, element_name, shape_of
 from thalweg.ir.dialects import tw
 
-from thalweg_target_llvm_cpu.builder import ELEMENT_BYTES, LLVM_TYPES, Int, KernelBuilder, Value, vector_type
+from thalweg_target_llvm_cpu.builder import (
+    ELEMENT_BYTES,
+    FLOATS,
+    LLVM_TYPES,
+    Int,
+    KernelBuilder,
+    Value,
+    vector_type,
+)
 from thalweg_target_llvm_cpu.emitters.access import Tensor, read, write
 from thalweg_target_llvm_cpu.emitters.epilogue import Epilogue
 from thalweg_target_llvm_cpu.emitters.nest import Level, Split, fitting_lanes, lanes_for, nest, split
@@ -50,7 +58,9 @@ class Form:
 def accepts(dispatch: Dispatch) -> bool:
     """Return whether this emitter takes the dispatch: a softmax of floats."""
     root = analyse(dispatch).root
-    return isinstance(root, tw.SoftmaxOp) and element_name(root.x.type) in ("f16", "bf16", "f32", "f64")
+    if not isinstance(root, tw.SoftmaxOp) or element_name(root.x.type) not in FLOATS:
+        return False
+    return element_name(root.result.type) == element_name(root.x.type)
 
 
 def form_of(dispatch: Dispatch, epilogue: Epilogue, settings: Mapping[str, Any]) -> Form:

@@ -47,9 +47,11 @@ NAME = "window"
 def accepts(dispatch: Dispatch) -> bool:
     """Return whether this emitter takes the dispatch."""
     root = analyse(dispatch).root
+    if len({element_name(v.type) for v in (*root.operands, *root.results)}) != 1:
+        return False
     if isinstance(root, tw.ReduceWindowOp):
         return True
-    if not isinstance(root, tw.ConvOp) or element_name(root.x.type) != element_name(root.w.type):
+    if not isinstance(root, tw.ConvOp):
         return False
     problem = problem_of(dispatch)
     return problem is not None and is_written_out(problem)
