@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 from onnx.backend.base import Backend, BackendRep, namedtupledict
-from thalweg.errors import InvalidArgument, NotSupported
+from thalweg.api import InvalidArgument, NotSupported
 
 from thalweg_input_onnx.diagnostics import UnsupportedModel
 

@@ -52,9 +52,9 @@ class Problem:
     needs_constant: bool = False
 
     def __str__(self) -> str:
-        domain = self.domain or "ai.onnx"
+        domain, op = (t if t.isprintable() else repr(t) for t in (self.domain or "ai.onnx", self.op))
         help_ = f"; {self.remedy}" if self.remedy else ""
-        return f"node {self.node!r}: {self.op} (domain {domain}, opset {self.opset}): {self.reason}{help_}"
+        return f"node {self.node!r}: {op} (domain {domain}, opset {self.opset}): {self.reason}{help_}"
 
 
 def unsupported(problems: Sequence[Problem]) -> UnsupportedModel:

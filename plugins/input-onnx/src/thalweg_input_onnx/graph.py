@@ -12,15 +12,17 @@ from thalweg.dtypes import dtype_name, numpy_dtype
 from thalweg.ir import Program
 
 import thalweg_input_onnx.ops  # noqa: F401  (fills the table of ops)
+from thalweg_input_onnx.dataflow import check_dataflow
 from thalweg_input_onnx.diagnostics import Problem, UnknownValue, UnsupportedForm, unsupported
 from thalweg_input_onnx.emitter import Emitter
 from thalweg_input_onnx.folding import fold
-from thalweg_input_onnx.inlining import has_body, inline_functions
+from thalweg_input_onnx.inlining import give_defaults, has_body, inline_functions
 from thalweg_input_onnx.model_file import Model, check_model, without_large_initializers
 from thalweg_input_onnx.node import Node, element_dtype, node_name
 from thalweg_input_onnx.registry import OPS, find_schema
 from thalweg_input_onnx.signature import graph_inputs
 from thalweg_input_onnx.tensor import Tensor
+from thalweg_input_onnx.typing_rules import check_input_types
 
 
 def import_graph(model: Model, sizes: Mapping[str, int]) -> Program:
@@ -34,14 +36,19 @@ def import_graph(model: Model, sizes: Mapping[str, int]) -> Program:
     if undefined:  # the checker would refuse the model at the first of them
         raise unsupported(undefined + _unknown_ops(model, model.proto.graph, {p.node for p in undefined}))
     signature = graph_inputs(model, sizes)
+    check_dataflow(model.proto.graph, model.label)
     check_model(model)
     return _GraphImporter(model, inline_functions(model), signature).run()
+
+
+Signature = Sequence[tuple[str, tuple[int, ...], str]]
+"""Name, shape and dtype of each argument."""
 
 
 class _GraphImporter:
     """The state of one import: the tensors by name, and the problems met so far."""
 
-    def __init__(self, model: Model, inlined: Model, signature: Sequence[tuple[str, tuple[int, ...], str]]):
+    def __init__(self, model: Model, inlined: Model, signature: Signature):
         self.model = model
         self.inlined = inlined
         graph = self.graph = inlined.proto.graph
@@ -60,6 +67,8 @@ class _GraphImporter:
             self._import_node(proto)
         if self.problems:
             raise unsupported(self.problems)
+        if found := self._inference_error():
+            raise InvalidArgument(f"{self.model.label} is not a valid ONNX model: {found}")
         self.emitter.builder.source = ""
         outputs = [(output.name, self._output(output.name)) for output in self.model.proto.graph.output]
         return self.emitter.builder.program(outputs)
@@ -81,8 +90,6 @@ class _GraphImporter:
             self._problem(proto, UnsupportedForm("sparse initializers", "store the tensor densely"))
 
     def _output(self, name: str):
-        if name not in self.tensors:
-            raise InvalidArgument(f"{self.model.label}: output {name!r} is made by no node")
         return self.emitter.value(self.tensors[name])
 
     # -- nodes -----------------------------------------------------------------------------------------------
@@ -105,6 +112,8 @@ class _GraphImporter:
             raise InvalidArgument(
                 f"{self.model.label}: node {node_name(proto)!r} ({proto.op_type}): {error}"
             ) from None
+        except (ArithmeticError, LookupError, TypeError, ValueError, MemoryError) as error:
+            raise self._malformed(proto, inputs, error) from error
         for name, output in zip(proto.output, outputs):
             if name:
                 self.tensors[name] = output
@@ -112,10 +121,11 @@ class _GraphImporter:
 
     def _evaluate(self, proto: onnx.NodeProto, inputs: list[Tensor | None]) -> list[Tensor]:
         opset = self.inlined.opset(proto.domain) or 0
-        if (arrays := fold(proto, opset, inputs)) is not None:
-            return [self.emitter.constant(array) for array in arrays]
         schema = find_schema(proto.domain, proto.op_type, opset)
         assert schema is not None
+        check_input_types(schema, inputs)
+        if (arrays := fold(proto, opset, inputs)) is not None:
+            return [self.emitter.constant(array) for array in arrays]
         function = OPS.function(schema.domain, proto.op_type, schema.since_version)
         assert function is not None
         result = function(self.emitter, Node(proto, opset, schema.since_version), *inputs)
@@ -127,6 +137,32 @@ class _GraphImporter:
                     f"its output {index} ({schema.outputs[min(index, len(schema.outputs) - 1)].name})"
                 )
         return outputs
+
+    def _malformed(
+        self, proto: onnx.NodeProto, inputs: Sequence[Tensor | None], error: Exception
+    ) -> InvalidArgument:
+        """Say what is wrong with a node that its function stumbled over, in onnx's words where it knows."""
+        types = ", ".join("none" if x is None else f"{list(x.shape)} {x.dtype}" for x in inputs)
+        where = f"{self.model.label}: node {node_name(proto)!r} ({proto.op_type}, inputs {types or 'none'})"
+        if found := self._inference_error():
+            return InvalidArgument(f"{where}: {found}")
+        reason = " ".join(str(error).split()) or "no reason given"
+        return InvalidArgument(f"{where} cannot be imported: {type(error).__name__}: {reason}")
+
+    def _inference_error(self) -> str:
+        """Return what onnx's shape inference finds wrong with the nodes, on one line; empty if nothing."""
+        light = without_large_initializers(self.inlined.proto)
+        light.graph.ClearField("value_info")  # stale ones are common, and do no harm
+        for output in light.graph.output:
+            output.ClearField("type")
+        for node in light.graph.node:
+            if has_body(self.inlined, node):
+                give_defaults(light, node)
+        try:
+            onnx.shape_inference.infer_shapes(light, check_type=True, strict_mode=True)
+        except (onnx.shape_inference.InferenceError, RuntimeError) as error:
+            return " ".join(str(error).split())
+        return ""
 
     # -- problems --------------------------------------------------------------------------------------------
 

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+from thalweg.api import InvalidArgument
 from thalweg.ir import Program
 from thalweg.ir.importer import Importer
 
 from thalweg_input_onnx.graph import import_graph
-from thalweg_input_onnx.model_file import read_model
+from thalweg_input_onnx.model_file import check_text, read_model
 from thalweg_input_onnx.options import OnnxOptions
 
 
@@ -35,4 +36,11 @@ class OnnxImporter(Importer):
         :raises InvalidArgument: not a valid model, or dynamic dimensions without a size.
         :raises CompileError: ops or forms that are not supported, all of them.
         """
-        return import_graph(read_model(source), self.options.sizes())
+        model = read_model(source)
+        try:
+            check_text(model.proto.graph)
+            return import_graph(model, self.options.sizes())
+        except UnicodeDecodeError:  # protobuf and onnx find that out wherever they first read the name
+            raise InvalidArgument(
+                f"{model.label} is not a valid ONNX model, or is damaged: a name in it is not UTF-8 text"
+            ) from None

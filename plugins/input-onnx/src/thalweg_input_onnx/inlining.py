@@ -56,14 +56,14 @@ def _inlined(proto: onnx.ModelProto, identifier: tuple[str, str]) -> onnx.ModelP
     """
     for node in proto.graph.node:
         if (node.domain, node.op_type) == identifier:
-            _give_defaults(proto, node)
+            give_defaults(proto, node)
     try:
         return onnx.inliner.inline_selected_functions(proto, [identifier], inline_schema_functions=True)
     except RuntimeError:
         return proto
 
 
-def _give_defaults(proto: onnx.ModelProto, node: onnx.NodeProto) -> None:
+def give_defaults(proto: onnx.ModelProto, node: onnx.NodeProto) -> None:
     """Write out the schema's default attributes: onnx's inliner leaves references to absent ones empty."""
     schema = find_schema(node.domain, node.op_type, Model(proto, "").opset(node.domain) or 0)
     given = {attribute.name for attribute in node.attribute}

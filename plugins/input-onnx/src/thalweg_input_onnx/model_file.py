@@ -39,8 +39,13 @@ class Model:
         :raises InvalidArgument: external data that is missing, too short or outside the model's folder.
         """
         if not uses_external_data(tensor):
-            return numpy_helper.to_array(tensor)
-        info = ExternalDataInfo(tensor)
+            return tensor_array(tensor, f"{self.label}: ")
+        try:
+            info = ExternalDataInfo(tensor)
+        except ValueError as error:
+            raise InvalidArgument(
+                f"{self.label}: external data of initializer {tensor.name!r}: {error}"
+            ) from None
         path = self._external_path(tensor, info.location)
         dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
         shape = tuple(tensor.dims)
@@ -78,6 +83,19 @@ class Model:
                 "which is not beside the model"
             )
         return path
+
+
+def tensor_array(tensor: TensorProto, prefix: str = "") -> np.ndarray:
+    """Return the elements of a tensor that holds its own data; ``prefix`` starts the message of an error.
+
+    :raises InvalidArgument: the data do not fit the tensor's type and shape.
+    """
+    try:
+        return numpy_helper.to_array(tensor)
+    except (ValueError, TypeError, OverflowError):
+        raise InvalidArgument(
+            f"{prefix}the data of tensor {tensor.name!r} do not fit its type and shape {list(tensor.dims)}"
+        ) from None
 
 
 def read_model(source: Any) -> Model:
@@ -128,11 +146,27 @@ def _parse(data: bytes, label: str, folder: Path | None) -> Model:
     return Model(proto, label, folder)
 
 
+def check_text(graph: onnx.GraphProto) -> None:
+    """Check that the names in a graph's nodes are text: protobuf gives bytes, or fails, where they are not.
+
+    :raises UnicodeDecodeError: they are not UTF-8.
+    """
+    for node in graph.node:
+        for text in (node.op_type, node.domain, node.name, *node.input, *node.output):
+            if isinstance(text, bytes):
+                text.decode()
+
+
 def check_model(model: Model) -> None:
     """Check the model's form with onnx's checker and against what the installed onnx knows.
 
     :raises InvalidArgument: it is not valid; the message is the checker's first line.
     """
+    if model.proto.ir_version > onnx.IR_VERSION:
+        raise InvalidArgument(
+            f"{model.label} uses IR version {model.proto.ir_version}; the installed onnx {onnx.__version__} "
+            f"knows versions up to {onnx.IR_VERSION}: upgrade onnx"
+        )
     known = onnx.defs.onnx_opset_version()
     opset = model.opset("")
     if opset is not None and opset > known:

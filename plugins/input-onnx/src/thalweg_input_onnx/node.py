@@ -11,6 +11,7 @@ from thalweg.api import InvalidArgument
 from thalweg.dtypes import dtype_name
 
 from thalweg_input_onnx.diagnostics import UnknownValue, UnsupportedForm
+from thalweg_input_onnx.model_file import tensor_array
 from thalweg_input_onnx.tensor import Tensor
 
 
@@ -45,7 +46,7 @@ class Node:
         if isinstance(value, bytes):
             return value.decode()
         if isinstance(value, onnx.TensorProto):
-            return onnx.numpy_helper.to_array(value)
+            return tensor_array(value)
         if isinstance(value, list | tuple) and value and isinstance(value[0], bytes):
             return [item.decode() for item in value]
         return value

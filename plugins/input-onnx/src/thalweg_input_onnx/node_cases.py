@@ -22,7 +22,7 @@ import ml_dtypes
 import numpy as np
 import onnx
 from onnx.backend.test.loader import load_model_tests
-from thalweg.errors import CompileError, InvalidArgument, NotSupported
+from thalweg.api import CompileError, InvalidArgument, NotSupported
 from thalweg.ir import Program
 from thalweg.ir.evaluate import evaluate
 

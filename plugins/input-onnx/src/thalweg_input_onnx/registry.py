@@ -56,6 +56,8 @@ def schema_version(domain: str, op: str, opset: int) -> int | None:
 
 def find_schema(domain: str, op: str, opset: int) -> onnx.defs.OpSchema | None:
     """Return the schema in force at ``opset``, or ``None``."""
+    if not 0 < opset < 2**31:  # what the lookup takes
+        return None
     try:
         return onnx.defs.get_schema(op, opset, domain)
     except onnx.defs.SchemaError:

@@ -105,7 +105,7 @@ def scatter_elements(b: Emitter, node: Node, data: Tensor, indices: Tensor, upda
     """One element per known index."""
     axis = node.attribute("axis", 0) % data.rank
     known = node.known(indices, "indices").astype(np.int64)
-    places: list[np.ndarray] = list(np.indices(known.shape))
+    places = [np.asarray(p) for p in np.indices(known.shape)]
     places[axis] = np.where(known < 0, known + data.shape[axis], known)
     return _placed(b, node, data, updates, _flat(places, data.shape))
 
