@@ -17,7 +17,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from math import inf
-from typing import Union
 
 from thalweg.errors import InvalidArgument, OutOfRange
 
@@ -61,7 +60,7 @@ class Operation:
         return f"{self.operator}({self.left}, {self.right})"
 
 
-Atom = Union[str, Operation]
+Atom = str | Operation
 Monomial = tuple[Atom, ...]
 """A product of atoms, sorted by their text; repeated for powers. The empty product is 1."""
 
@@ -167,7 +166,7 @@ class Expression:
         return f"<extent {self}>"
 
 
-Extent = Union[int, Expression]
+Extent = int | Expression
 
 
 def dimension(name: str) -> Expression:
@@ -329,6 +328,11 @@ def parse(text: str) -> Extent:
     if len(text) > MAX_TEXT:
         raise InvalidArgument(f"an extent of {len(text)} characters; at most {MAX_TEXT} are taken")
     return _Parser(text).whole()
+
+
+def as_json(extent: Extent) -> int | str:
+    """Return an extent as JSON holds it: a number, or an expression's text."""
+    return extent if isinstance(extent, int) else str(extent)
 
 
 def broadcast_shapes(shapes: Sequence[Sequence[Extent]]) -> tuple[Extent, ...]:

@@ -60,7 +60,9 @@ class KernelPlan:
 
 @dataclass(frozen=True)
 class DispatchPlan:
-    """A backend's answer to ``plan``: its kernel, and the packing it wants for constant operands (by index)."""
+    """A backend's answer to ``plan``: its kernel, and the packing it wants for constant operands (by
+    index).
+    """
 
     kernel: KernelPlan
     packings: Mapping[int, Packing] = field(default_factory=dict)
@@ -94,7 +96,9 @@ class TranslatedKernel:
 
 @dataclass(frozen=True)
 class LinkedExecutable:
-    """One executable: ``data`` in ``format``, with the entry points in the order of the translated kernels."""
+    """One executable: ``data`` in ``format``, with the entry points in the order of the translated
+    kernels.
+    """
 
     format: str
     data: bytes

@@ -98,8 +98,10 @@ def _slot(op: host.HalSlotOp, resources: dict[str, int]) -> Slot:
         if op.resource is None:
             raise InvalidArgument(f"{op.name} of a constant names no resource")
         index = resources.setdefault(op.resource.data, len(resources))
-    first_last = ints(op.lifetime) if op.lifetime is not None else None
-    return Slot(kind, index, op.size_extent(), first_last and (first_last[0], first_last[1]))
+    if op.lifetime is None:
+        return Slot(kind, index, op.size_extent())
+    first, last = ints(op.lifetime)
+    return Slot(kind, index, op.size_extent(), (first, last))
 
 
 def _spans(op: host.CommandOpBase, numbers: Mapping[SSAValue, int]) -> tuple[Span, ...]:

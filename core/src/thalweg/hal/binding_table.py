@@ -94,7 +94,8 @@ class BindingTableCheck:
                 _check_late(command, table)
             elif any(ref.length == WHOLE_BUFFER for ref in refs if ref.slot in open_slots):
                 raise InvalidArgument(
-                    f"a transfer of slot {open_slots[0]} has no length, which a prepared call needs; record one"
+                    f"a transfer of slot {open_slots[0]} has no length, which a prepared call needs;"
+                    " record one"
                 )
         return table
 

@@ -206,7 +206,8 @@ def check_copy(source: tuple[Buffer, int, int], target: tuple[Buffer, int, int])
         raise InvalidArgument(f"a copy of {source[2]} bytes into a range of {target[2]} bytes")
     if source[0] is target[0] and abs(source[1] - target[1]) < source[2]:
         raise InvalidArgument(
-            f"a copy of {source[2]} bytes from offset {source[1]} to {target[1]} of one buffer overlaps itself"
+            f"a copy of {source[2]} bytes from offset {source[1]} to {target[1]} of one buffer"
+            " overlaps itself"
         )
 
 

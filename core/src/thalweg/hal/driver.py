@@ -136,7 +136,7 @@ class Device(ABC):
         """Wait until everything that was submitted has ended."""
         raise NotSupported("wait-idle")
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  (a device that holds nothing has nothing to end)
         """End the device's threads and free what it holds; idempotent. Work in flight ends first."""
 
 

@@ -39,9 +39,8 @@ class Executable:
         for index, entry in enumerate(self.entries):
             if entry.name == name:
                 return index
-        raise UnknownName(
-            f"no function {name!r} in executable {self.name!r}; it has: {', '.join(e.name for e in self.entries)}"
-        )
+        known = ", ".join(entry.name for entry in self.entries)
+        raise UnknownName(f"no function {name!r} in executable {self.name!r}; it has: {known}")
 
 
 @dataclass(frozen=True)

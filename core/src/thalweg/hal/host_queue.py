@@ -98,13 +98,16 @@ class HostQueue:
             self._thread.join()
 
     def _own(self, pairs: SemaphoreList) -> tuple[tuple[HostSemaphore, int], ...]:
+        own: list[tuple[HostSemaphore, int]] = []
         for semaphore, value in pairs:
             check_value(value)
             if not isinstance(semaphore, HostSemaphore):
+                kind = type(semaphore).__name__
                 raise InvalidArgument(
-                    f"{self._name} waits for and signals semaphores that it made; got a {type(semaphore).__name__}"
+                    f"{self._name} waits for and signals semaphores that it made; got a {kind}"
                 )
-        return tuple(pairs)  # type: ignore[return-value]
+            own.append((semaphore, value))
+        return tuple(own)
 
     def _resolved(self, submission: Submission, cause: BaseException | None) -> None:
         with self._changed:

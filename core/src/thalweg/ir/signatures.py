@@ -44,7 +44,8 @@ def limits_of(function: func.FuncOp) -> tuple[Limit, ...]:
     rows = function.attributes.get(LIMITS)
     limits: list[Limit] = []
     for row in rows.data if isinstance(rows, ArrayAttr) else ():
-        extent, maximum, reason = row.data if isinstance(row, ArrayAttr) else ()
+        assert isinstance(row, ArrayAttr)
+        extent, maximum, reason = row.data
         assert isinstance(extent, StringAttr) and isinstance(reason, StringAttr)
         limits.append(Limit(parse(extent.data), int(number(maximum)), reason.data))
     return tuple(limits)

@@ -11,7 +11,7 @@ from typing import Any
 
 from thalweg.dtypes import DTYPES
 from thalweg.errors import ModuleFormatError
-from thalweg.extents import Extent
+from thalweg.extents import as_json
 from thalweg.module.checked_json import Field, canonical_json, parse_canonical
 from thalweg.module.program import (
     BarrierCommand,
@@ -70,17 +70,12 @@ def _encode_function(function: HostFunction) -> dict[str, Any]:
     }
 
 
-def encode_extent(extent: Extent) -> int | str:
-    """Return an extent as JSON: a number, or an expression's text."""
-    return extent if isinstance(extent, int) else str(extent)
-
-
 def _encode_slot(slot: Slot) -> list[Any]:
-    return [slot.kind.value, slot.index, encode_extent(slot.size), *(slot.lifetime or ())]
+    return [slot.kind.value, slot.index, as_json(slot.size), *(slot.lifetime or ())]
 
 
 def _encode_span(span: Span) -> list[Any]:
-    return [span.slot, encode_extent(span.offset), encode_extent(span.length)]
+    return [span.slot, as_json(span.offset), as_json(span.length)]
 
 
 def _encode_command(command: Command) -> dict[str, Any]:
@@ -90,8 +85,8 @@ def _encode_command(command: Command) -> dict[str, Any]:
                 "op": "dispatch",
                 "executable": command.executable,
                 "entry": command.entry,
-                "workgroups": [encode_extent(count) for count in command.workgroup_count],
-                "constants": [encode_extent(constant) for constant in command.constants],
+                "workgroups": [as_json(count) for count in command.workgroup_count],
+                "constants": [as_json(constant) for constant in command.constants],
                 "bindings": [_encode_span(span) for span in command.bindings],
             }
         case CopyCommand():
@@ -217,7 +212,7 @@ def encode_signature(signature: FunctionSignature) -> dict[str, Any]:
         "name": signature.name,
         "inputs": [_encode_tensor(tensor) for tensor in signature.inputs],
         "outputs": [_encode_tensor(tensor) for tensor in signature.outputs],
-        "limits": [[encode_extent(limit.extent), limit.maximum, limit.reason] for limit in signature.limits],
+        "limits": [[as_json(limit.extent), limit.maximum, limit.reason] for limit in signature.limits],
     }
 
 
@@ -246,7 +241,7 @@ def _decode_limit(field: Field) -> Limit:
 def _encode_tensor(tensor: TensorSignature) -> dict[str, Any]:
     return {
         "name": tensor.name,
-        "shape": [encode_extent(extent) for extent in tensor.shape],
+        "shape": [as_json(extent) for extent in tensor.shape],
         "dtype": tensor.dtype,
     }
 

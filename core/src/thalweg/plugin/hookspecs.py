@@ -1,7 +1,7 @@
 """The hooks that a plugin module may implement: one per entry-point group.
 
-Each takes the entry point's name (one module may serve several) and returns a frozen spec, or ``None`` when the
-name is not its own. Hooks are cheap, touch no device and import no vendor library.
+Each takes the entry point's name (one module may serve several) and returns a frozen spec, or ``None`` when
+the name is not its own. Hooks are cheap, touch no device and import no vendor library.
 """
 
 from __future__ import annotations

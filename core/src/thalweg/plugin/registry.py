@@ -201,7 +201,8 @@ class Registry:
             return self._drivers[name]
 
     def create_device(self, uri: str | DeviceUri) -> Device:
-        """Create the device that ``uri`` names, as ``local-task``, ``local-task://?threads=4``, ``vulkan://GPU-1``.
+        """Create the device that ``uri`` names, as ``local-task``, ``local-task://?threads=4``,
+        ``vulkan://GPU-1``.
 
         :raises InvalidArgument: the URI or a parameter is malformed.
         :raises UnknownName: no such driver or path.

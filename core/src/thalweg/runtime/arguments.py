@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import Any
 
 import numpy as np
 
 from thalweg.dtypes import numpy_dtype
 from thalweg.errors import InvalidArgument
+from thalweg.extents import static
 from thalweg.module.program import FunctionSignature, TensorSignature
 from thalweg.module.verification import tensor_bytes
 from thalweg.runtime import dlpack
@@ -30,9 +32,10 @@ class TensorCheck:
 
     @classmethod
     def of(cls, tensor: TensorSignature, kind: str, function: str) -> TensorCheck:
-        """Make the check of a signature's tensor."""
-        role = f"{kind} {tensor.name!r} of {function}"
-        return cls(role, tensor.name, tensor.shape, numpy_dtype(tensor.dtype), tensor_bytes(tensor))
+        """Make the check of a signature's tensor, whose dimensions are numbers."""
+        role = role_of(tensor, kind, function)
+        nbytes = index(tensor_bytes(tensor))
+        return cls(role, tensor.name, static(tensor.shape), numpy_dtype(tensor.dtype), nbytes)
 
     def error(self, message: str) -> InvalidArgument:
         """Return an error about this tensor."""
@@ -65,25 +68,11 @@ class TensorCheck:
         if isinstance(value, DeviceArray):
             self.check(value)
             return value
-        array = self.as_numpy(value)
+        array = as_numpy(value, self.role, self.dtype)
         self.check(array)
         if array.flags.num & CONTIGUOUS_ALIGNED != CONTIGUOUS_ALIGNED:
             array = np.array(array, order="C", copy=True)
         return array
-
-    def as_numpy(self, value: Any) -> np.ndarray:
-        """Return a NumPy array of a NumPy or DLPack object."""
-        if isinstance(value, (np.ndarray, np.generic)):
-            return np.asarray(value)
-        if hasattr(value, "__dlpack__"):
-            try:
-                return dlpack.import_array(value)
-            except (AttributeError, BufferError, RuntimeError, TypeError, ValueError) as error:
-                raise self.error(f"cannot read {type(value).__name__} through DLPack: {error}") from None
-        raise self.error(
-            f"expected an array (NumPy, DLPack or DeviceArray), got {type(value).__name__}; convert it, for"
-            f" example with np.asarray(x, {_numpy_name(self.dtype)})"
-        )
 
     def accept_target(self, value: Any) -> np.ndarray | DeviceArray:
         """Return an array to write a result to.
@@ -96,6 +85,31 @@ class TensorCheck:
         if isinstance(value, np.ndarray) and not value.flags.writeable:
             raise self.error("the array given as out= is read-only")
         return value
+
+
+def role_of(tensor: TensorSignature, kind: str, function: str) -> str:
+    """Return how messages name a tensor: ``input 'x' of main``."""
+    return f"{kind} {tensor.name!r} of {function}"
+
+
+def as_numpy(value: Any, role: str, dtype: np.dtype) -> np.ndarray:
+    """Return a NumPy array of a NumPy or DLPack object.
+
+    :param role: what it is, for messages. :param dtype: what to convert to, for messages.
+    :raises InvalidArgument: it is no array.
+    """
+    if isinstance(value, (np.ndarray, np.generic)):
+        return np.asarray(value)
+    found = type(value).__name__
+    if hasattr(value, "__dlpack__"):
+        try:
+            return dlpack.import_array(value)
+        except (AttributeError, BufferError, RuntimeError, TypeError, ValueError) as error:
+            raise InvalidArgument(f"{role}: cannot read {found} through DLPack: {error}") from None
+    raise InvalidArgument(
+        f"{role}: expected an array (NumPy, DLPack or DeviceArray), got {found}; convert it, for example with"
+        f" np.asarray(x, {_numpy_name(dtype)})"
+    )
 
 
 def _numpy_name(dtype: np.dtype) -> str:

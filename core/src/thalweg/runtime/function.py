@@ -46,21 +46,37 @@ class ProgramFunction(ABC):
 
     def __init__(self, signature: FunctionSignature):
         self.signature = signature
-        self._inputs = tuple(TensorCheck.of(t, "input", signature.name) for t in signature.inputs)
-        self._outputs = tuple(TensorCheck.of(t, "output", signature.name) for t in signature.outputs)
-        self._names = tuple(tensor.name for tensor in signature.outputs)
 
     @property
     def name(self) -> str:
         """The function's name."""
         return self.signature.name
 
+    @abstractmethod
     def __call__(self, /, *positional: Any, out: Any = None, **named: Any) -> Any:
         """Run the function to its end.
 
         :raises InvalidArgument: the arguments do not fit the signature.
         :raises Aborted: a kernel failed; the message says which and why.
         """
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(_describe(tensor) for tensor in self.signature.inputs)
+        outputs = ", ".join(_describe(tensor) for tensor in self.signature.outputs)
+        return f"<function {self.name}({inputs}) -> ({outputs})>"
+
+
+class StaticFunction(ProgramFunction):
+    """A function whose dimensions are numbers."""
+
+    def __init__(self, signature: FunctionSignature):
+        super().__init__(signature)
+        self._inputs = tuple(TensorCheck.of(t, "input", signature.name) for t in signature.inputs)
+        self._outputs = tuple(TensorCheck.of(t, "output", signature.name) for t in signature.outputs)
+        self._names = tuple(tensor.name for tensor in signature.outputs)
+
+    def __call__(self, /, *positional: Any, out: Any = None, **named: Any) -> Any:
+        """Run the function to its end; see ``ProgramFunction``."""
         values = bind(self.signature, positional, named)
         inputs = [check.accept(value) for check, value in zip(self._inputs, values)]
         targets = [
@@ -89,11 +105,6 @@ class ProgramFunction(ABC):
                 if same_bytes(start, size, other, other_size):
                     raise InvalidArgument(f"{check.role}: the array given as out= shares memory with {role}")
             ranges.append((check.role, start, size))
-
-    def __repr__(self) -> str:
-        inputs = ", ".join(_describe(tensor) for tensor in self.signature.inputs)
-        outputs = ", ".join(_describe(tensor) for tensor in self.signature.outputs)
-        return f"<function {self.name}({inputs}) -> ({outputs})>"
 
 
 def _describe(tensor: TensorSignature) -> str:

@@ -10,10 +10,10 @@ import numpy as np
 from thalweg.runtime.addresses import WRITABLE_CONTIGUOUS_ALIGNED
 from thalweg.runtime.arguments import TensorCheck
 from thalweg.runtime.device_array import DeviceArray
-from thalweg.runtime.function import ProgramFunction
+from thalweg.runtime.function import StaticFunction
 
 
-class HostMemoryFunction(ProgramFunction):
+class HostMemoryFunction(StaticFunction):
     """Gives ``compute`` C-contiguous, aligned arrays, and puts results where they were asked for."""
 
     @abstractmethod

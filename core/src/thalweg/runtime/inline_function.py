@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import product
+from operator import index
 from typing import Any
 
 import numpy as np
 
 from thalweg.errors import Aborted, NotSupported
+from thalweg.extents import static
 from thalweg.hal.executable import HostKernel, LoadedLibrary
 from thalweg.module.module import ExecutableRecord
 from thalweg.module.program import (
@@ -49,7 +51,9 @@ class InlineFunction(HostMemoryFunction):
         super().__init__(signature)
         self._slots = function.slots
         self._constants = constants
-        self._transient_bytes = sum(slot.size for slot in function.slots if slot.kind is SlotKind.TRANSIENT)
+        self._transient_bytes = sum(
+            index(slot.size) for slot in function.slots if slot.kind is SlotKind.TRANSIENT
+        )
         self._idle: list[np.ndarray] = []
         self._steps = [_STEPS[type(command)](command, libraries) for command in function.commands]
 
@@ -84,7 +88,8 @@ def _dispatch(command: DispatchCommand, libraries: Sequence[tuple[ExecutableReco
             "inline-native",
             f"kernel {entry.name!r} ({record.format}) is native code; inline variants run host kernels only",
         )
-    x, y, z = command.workgroup_count
+    x, y, z = static(command.workgroup_count)
+    constants = static(command.constants)
     accesses = entry.binding_access or ("rw",) * entry.binding_count
     spans = tuple(zip(command.bindings, accesses))
 
@@ -95,7 +100,7 @@ def _dispatch(command: DispatchCommand, libraries: Sequence[tuple[ExecutableReco
             bindings.append(view if "w" in access else view.toreadonly())
         try:
             for k, j, i in product(range(z), range(y), range(x)):
-                kernel.function(bindings, command.constants, (i, j, k), command.workgroup_count)
+                kernel.function(bindings, constants, (i, j, k), (x, y, z))
         except Exception as error:
             raise Aborted(f"kernel {entry.name!r} failed: {error}") from error
 
@@ -110,7 +115,7 @@ def _copy(command: CopyCommand, _: Any) -> Step:
 
 
 def _fill(command: FillCommand, _: Any) -> Step:
-    repeats = command.target.length // len(command.pattern)
+    repeats = index(command.target.length) // len(command.pattern)
 
     def run(slots: Slots) -> None:
         _view(slots, command.target)[:] = command.pattern * repeats
@@ -123,7 +128,8 @@ def _barrier(command: BarrierCommand, _: Any) -> Step:
 
 
 def _view(slots: Slots, span: Span) -> memoryview:
-    return slots[span.slot][span.offset : span.offset + span.length]
+    start = index(span.offset)
+    return slots[span.slot][start : start + index(span.length)]
 
 
 _STEPS: dict[type, Callable[[Any, Sequence[tuple[ExecutableRecord, LoadedLibrary]]], Step]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,15 @@ from thalweg.hal.driver import Device
 from thalweg.hal.types import BufferParams, BufferUsage, MemoryAccess
 from thalweg.module.file import read_module
 from thalweg.module.module import Module, Variant
-from thalweg.module.program import FunctionSignature
+from thalweg.module.program import FunctionSignature, HostFunction
 from thalweg.module.reader import Verify
-from thalweg.module.verification import verify_module
+from thalweg.module.specialization import specialize, specialize_signature
+from thalweg.module.verification import verify_module, verify_specialized
 from thalweg.plugin.device_uri import DeviceUri
 from thalweg.plugin.registry import Registry
 from thalweg.runtime import transfer
 from thalweg.runtime.addresses import aligned_bytes
+from thalweg.runtime.dynamic_function import DynamicFunction
 from thalweg.runtime.function import ProgramFunction
 from thalweg.runtime.inline_function import InlineFunction
 from thalweg.runtime.loaders import Loaders
@@ -96,24 +98,50 @@ def _refuse_native(module: Module, variant: Variant, loaders: Loaders) -> None:
 def _load_functions(
     module: Module, variant: Variant, device: Device | None, loaders: Loaders
 ) -> Sequence[ProgramFunction]:
-    by_name = {function.name: function for function in variant.functions}
     arrays = [module.constants[name] for name in variant.constants]
     if variant.inline or device is None:
-        libraries = [(item, loaders.loader(item.format).load(item)) for item in variant.executables]
-        constants = [aligned_bytes(array) for array in arrays]
-        return [
-            InlineFunction(signature, by_name[signature.name], libraries, constants)
-            for signature in module.functions
-        ]
+        make = _inline_maker(variant, arrays, loaders)
+    else:
+        make = _device_maker(variant, arrays, device)
+    by_name = {function.name: function for function in variant.functions}
+    sizes = [array.nbytes for array in arrays]
+
+    def function(signature: FunctionSignature) -> ProgramFunction:
+        stored = by_name[signature.name]
+        if signature.is_static:
+            return make(signature, stored)
+
+        def at(dimensions: Mapping[str, int]) -> ProgramFunction:
+            fixed, special = specialize_signature(signature, dimensions), specialize(stored, dimensions)
+            where = f"module {module.name!r}, variant {variant.name!r}"
+            verify_specialized(special, fixed, variant, sizes, where)
+            return make(fixed, special)
+
+        return DynamicFunction(signature, at)
+
+    return [function(signature) for signature in module.functions]
+
+
+Maker = Callable[[FunctionSignature, HostFunction], ProgramFunction]
+"""Makes a verified function of static shapes callable."""
+
+
+def _inline_maker(variant: Variant, arrays: Sequence[np.ndarray], loaders: Loaders) -> Maker:
+    libraries = [(item, loaders.loader(item.format).load(item)) for item in variant.executables]
+    constants = [aligned_bytes(array) for array in arrays]
+    return lambda signature, function: InlineFunction(signature, function, libraries, constants)
+
+
+def _device_maker(variant: Variant, arrays: Sequence[np.ndarray], device: Device) -> Maker:
     executables = [device.prepare_executable(item) for item in variant.executables]
     buffers = _place_constants(device, arrays)
+    is_prepared = {"prepared-calls", "host-addressable"} <= device.capabilities
+    kind = PreparedFunction if is_prepared else QueuedFunction
 
-    def on_device(signature: FunctionSignature) -> ProgramFunction:
-        recorded = record(by_name[signature.name], signature, executables, buffers)
-        prepared = {"prepared-calls", "host-addressable"} <= device.capabilities
-        return (PreparedFunction if prepared else QueuedFunction)(signature, device, recorded)
+    def make(signature: FunctionSignature, function: HostFunction) -> ProgramFunction:
+        return kind(signature, device, record(function, signature, executables, buffers))
 
-    return [on_device(signature) for signature in module.functions]
+    return make
 
 
 def _place_constants(device: Device, arrays: Sequence[np.ndarray]) -> list[Buffer]:

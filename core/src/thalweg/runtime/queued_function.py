@@ -16,7 +16,7 @@ from thalweg.runtime import transfer
 from thalweg.runtime.addresses import WRITABLE_CONTIGUOUS_ALIGNED, bytes_of
 from thalweg.runtime.arguments import TensorCheck
 from thalweg.runtime.device_array import DeviceArray
-from thalweg.runtime.function import ProgramFunction
+from thalweg.runtime.function import StaticFunction
 from thalweg.runtime.recording import RecordedFunction
 
 
@@ -29,7 +29,7 @@ class _Submission:
     value: int = 0
 
 
-class QueuedFunction(ProgramFunction):
+class QueuedFunction(StaticFunction):
     """Submits the recorded command buffer with a binding table and waits for its semaphore.
 
     Host arrays are imported where the device computes in host memory, and copied to and from the device

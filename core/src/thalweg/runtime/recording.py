@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import Any
 
+from thalweg.extents import static
 from thalweg.hal.buffer import Buffer
 from thalweg.hal.command_buffer import BufferRef, CommandBuffer
 from thalweg.hal.executable import Executable
@@ -39,17 +41,17 @@ def record(
     executables: Sequence[Executable],
     constants: Sequence[Buffer],
 ) -> RecordedFunction:
-    """Record a verified function's commands."""
+    """Record a verified function's commands; its sizes are numbers."""
     first = {SlotKind.INPUT: 0, SlotKind.OUTPUT: len(signature.inputs)}
     transient_slot = len(signature.inputs) + len(signature.outputs)
-    transients = [slot.size for slot in function.slots if slot.kind is SlotKind.TRANSIENT]
+    transients = [index(slot.size) for slot in function.slots if slot.kind is SlotKind.TRANSIENT]
     first[SlotKind.TRANSIENT] = transient_slot
 
     def reference(span: Span) -> BufferRef:
         slot = function.slots[span.slot]
         if slot.kind is SlotKind.CONSTANT:
-            return BufferRef(constants[slot.index], span.offset, span.length)
-        return BufferRef(None, span.offset, span.length, first[slot.kind] + slot.index)
+            return BufferRef(constants[slot.index], index(span.offset), index(span.length))
+        return BufferRef(None, index(span.offset), index(span.length), first[slot.kind] + slot.index)
 
     buffer = CommandBuffer(transient_slot + len(transients))
     for command in function.commands:
@@ -66,12 +68,13 @@ Reference = Callable[[Span], BufferRef]
 def _dispatch(
     buffer: CommandBuffer, command: DispatchCommand, reference: Reference, executables: Sequence[Executable]
 ) -> None:
+    x, y, z = command.workgroup_count
     buffer.dispatch(
         executables[command.executable],
         command.entry,
-        command.workgroup_count,
+        (index(x), index(y), index(z)),
         tuple(reference(span) for span in command.bindings),
-        command.constants,
+        static(command.constants),
     )
 
 

@@ -9,8 +9,8 @@ BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 FLOAT16 = np.dtype(np.float16)
 FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
-"""Also the type in which sums of products (matmul, conv) accumulate: rounded once at the end, a sum does not depend on
-the order in which BLAS adds, so equal rows and columns give equal results on every machine."""
+"""Also the type in which sums of products (matmul, conv) accumulate: rounded once at the end, a sum does not
+depend on the order in which BLAS adds, so equal rows and columns give equal results on every machine."""
 
 FLOATS = frozenset({BFLOAT16, FLOAT16, FLOAT32, FLOAT64})
 

@@ -15,7 +15,7 @@ from thalweg.plugin.registry import Registry
 if TYPE_CHECKING:
     import numpy as np
 
-    from thalweg.module.program import TensorSignature
+    from thalweg.module.program import FunctionSignature, TensorSignature
 
 
 def configure(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
@@ -36,6 +36,13 @@ def configure(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
         metavar="S",
         help="seconds to measure for, at least 10 calls; default: 1",
     )
+    parser.add_argument(
+        "--dimension",
+        action="append",
+        default=[],
+        metavar="NAME=N",
+        help="the value of a dynamic dimension, for random inputs",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the random inputs, when no --input is given")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -52,9 +59,9 @@ def run(options: argparse.Namespace) -> int:
     if options.input:
         inputs = function_arguments.parse_inputs(options.input, signature.inputs)
     else:
-        inputs = random_inputs(signature.inputs, options.seed)
+        inputs = random_inputs(_at_dimensions(signature, options.dimension), options.seed)
     with module_function.loaded_function(options, module, signature, registry) as function:
-        outputs = function.allocate_results()
+        outputs = function.allocate_results(*inputs)
         seconds = measure(
             lambda: function.call(*inputs, out=outputs), options.warmup, options.repetitions, options.min_time
         )
@@ -71,6 +78,36 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _at_dimensions(signature: FunctionSignature, words: Sequence[str]) -> Sequence[TensorSignature]:
+    """Return the inputs with the dimensions that ``--dimension`` gives.
+
+    :raises InvalidArgument: one is missing, unknown, no number, or beyond its limit.
+    """
+    from thalweg.extents import names_in
+    from thalweg.module.specialization import specialize_signature
+    from thalweg.runtime.dimensions import check_limits  # imports NumPy
+
+    names = names_in([extent for tensor in signature.inputs for extent in tensor.shape])
+    values: dict[str, int] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not value.isdigit() or int(value) < 1:
+            raise InvalidArgument(f"--dimension {word}: write NAME=N with N at least 1")
+        if name not in names:
+            raise InvalidArgument(
+                f"--dimension {word}: {signature.name} has the dimensions {', '.join(names) or 'none'}"
+            )
+        values[name] = int(value)
+    missing = [name for name in names if name not in values]
+    if missing:
+        raise InvalidArgument(
+            f"{signature.name} has the dynamic dimension {missing[0]!r};"
+            f" give --dimension {missing[0]}=N or --input"
+        )
+    check_limits(signature, values)
+    return specialize_signature(signature, values).inputs
+
+
 def random_inputs(signatures: Sequence[TensorSignature], seed: int) -> list[np.ndarray]:
     """Return seeded random inputs: standard normal floats; integers and booleans of 0 and 1.
 
@@ -79,14 +116,16 @@ def random_inputs(signatures: Sequence[TensorSignature], seed: int) -> list[np.n
     import numpy as np
 
     from thalweg.dtypes import numpy_dtype
+    from thalweg.extents import static
 
     generator = np.random.default_rng(seed)
     inputs = []
     for signature in signatures:
+        shape = static(signature.shape)
         if signature.dtype.startswith(("f", "bf")):
-            values = generator.standard_normal(signature.shape, np.float32)
+            values = generator.standard_normal(shape, np.float32)
         else:
-            values = generator.integers(0, 2, signature.shape)
+            values = generator.integers(0, 2, shape)
         inputs.append(np.asarray(values).astype(numpy_dtype(signature.dtype)))
     return inputs
 

@@ -211,5 +211,5 @@ def _counted(items: Sequence[object], role: str) -> str:
     return f"{len(items)} {role}{'' if len(items) == 1 else 's'}"
 
 
-def _type_of(signature: TensorSignature) -> TensorType:
-    return TensorType(signature.shape, signature.dtype)
+def _type_of(signature: TensorSignature) -> str:
+    return "x".join([*map(str, signature.shape), signature.dtype])

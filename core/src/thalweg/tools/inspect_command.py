@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from thalweg.extents import as_json
+
 if TYPE_CHECKING:
     from thalweg.module.module import Module, Variant
     from thalweg.module.program import TensorSignature
@@ -44,6 +46,7 @@ def describe_module(module: Module, file_bytes: int, report: dict[str, Any] | No
                 "name": function.name,
                 "inputs": [_describe_tensor(tensor) for tensor in function.inputs],
                 "outputs": [_describe_tensor(tensor) for tensor in function.outputs],
+                "limits": [f"{limit.extent} <= {limit.maximum}" for limit in function.limits],
             }
             for function in module.functions
         ],
@@ -58,7 +61,11 @@ def describe_module(module: Module, file_bytes: int, report: dict[str, Any] | No
 
 
 def _describe_tensor(tensor: TensorSignature) -> dict[str, Any]:
-    return {"name": tensor.name, "shape": list(tensor.shape), "dtype": tensor.dtype}
+    return {
+        "name": tensor.name,
+        "shape": [as_json(extent) for extent in tensor.shape],
+        "dtype": tensor.dtype,
+    }
 
 
 def _describe_variant(variant: Variant, module: Module) -> dict[str, Any]:
@@ -100,6 +107,7 @@ def _text(description: dict[str, Any], file_name: str) -> str:
         lines.append(f"  @{function['name']}")
         lines += [f"    input  {_tensor_text(tensor)}" for tensor in function["inputs"]]
         lines += [f"    output {_tensor_text(tensor)}" for tensor in function["outputs"]]
+        lines += [f"    needs {limit}" for limit in function["limits"]]
     for variant in description["variants"]:
         lines += _variant_lines(variant)
     lines += _phase_lines(description)
@@ -115,8 +123,11 @@ def _variant_lines(variant: dict[str, Any]) -> list[str]:
     ]
     if "transient_bytes" in statistics and "intermediate_bytes" in statistics:
         arena, total = statistics["transient_bytes"], statistics["intermediate_bytes"]
-        lines.append(f"  arena: {_size(arena)} for intermediates of {_size(total)} in sum")
-    shown = ("transient_bytes", "intermediate_bytes", "constant_bytes")
+        at = ", ".join(f"{name}={value}" for name, value in statistics.get("dimensions", {}).items())
+        lines.append(
+            f"  arena: {_size(arena)} for intermediates of {_size(total)} in sum{f', at {at}' * bool(at)}"
+        )
+    shown = ("transient_bytes", "intermediate_bytes", "constant_bytes", "dimensions")
     lines += [f"  {key}: {_list_text(value)}" for key, value in statistics.items() if key not in shown]
     for executable in variant["executables"]:
         count = len(executable["entries"])

@@ -13,11 +13,14 @@ import numpy as np
 
 from thalweg.dtypes import numpy_dtype
 from thalweg.errors import UnknownName
+from thalweg.extents import static
 from thalweg.module.file import read_module
 from thalweg.module.module import Module
 from thalweg.module.program import FunctionSignature
+from thalweg.module.specialization import specialize_signature
 from thalweg.plugin.registry import Registry
 from thalweg.python_api import load
+from thalweg.runtime.dimensions import Dimensions
 from thalweg.tools.arguments import required
 
 
@@ -36,9 +39,12 @@ class LoadedFunction:
         values = returned if isinstance(returned, tuple) else (returned,)
         return [np.asarray(value) for value in values]
 
-    def allocate_results(self) -> tuple[np.ndarray, ...]:
-        """Return arrays that fit the results, for ``out=``."""
-        return tuple(np.zeros(output.shape, numpy_dtype(output.dtype)) for output in self.signature.outputs)
+    def allocate_results(self, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return arrays that fit the results of a call with ``inputs``, for ``out=``."""
+        dimensions = Dimensions(self.signature)
+        shapes = [value.shape for value in inputs]
+        fixed = specialize_signature(self.signature, dimensions.check(dimensions.key(shapes), shapes))
+        return tuple(np.zeros(static(output.shape), numpy_dtype(output.dtype)) for output in fixed.outputs)
 
 
 def add_function_options(parser: argparse.ArgumentParser) -> None:
