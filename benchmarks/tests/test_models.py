@@ -1,4 +1,4 @@
-"""The models of the zoo and of the onnx package, on every CPU target and local driver, against onnxruntime."""
+"""The models of the zoo and of the onnx package on every CPU target and driver, against onnxruntime."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """The nine real architectures that the onnx package carries (``onnx/backend/test/data/light``).
 
-Their weights are constants that a node makes, so that the files are small; ``with_random_weights`` draws them.
+Their weights are constants that a node makes, so that the files are small; ``with_random_weights`` draws
+them.
 """
 
 from __future__ import annotations
@@ -45,9 +46,9 @@ def random_feeds(model: onnx.ModelProto, seed: int) -> list[np.ndarray]:
 
 
 def with_random_weights(model: onnx.ModelProto, seed: int) -> onnx.ModelProto:
-    """Return the model with every weight that a ConstantOfShape node makes drawn at random, scaled by its fan-in.
+    """Return the model with every weight that a ConstantOfShape node makes drawn at random.
 
-    One-dimensional weights (biases, scales, variances) are uniform in [0.5, 1.5].
+    Weights are normal, scaled by their fan-in. One-dimensional weights (biases, scales, variances) are uniform in [0.5, 1.5].
     """
     rng = np.random.default_rng(seed)
     shapes = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}

@@ -23,7 +23,7 @@ NAMES = ("mnist12", "squeezenet10", "mobilenetv2", "tinyyolov2", "resnet50", "mi
 def interleaved(
     first: Callable[[], object], second: Callable[[], object], seconds: float
 ) -> tuple[float, float]:
-    """Return both medians in milliseconds, runs taking turns for about ``seconds`` (five of each at least)."""
+    """Return both medians in milliseconds; runs take turns for about ``seconds``, five of each at least."""
     times: tuple[list[float], list[float]] = ([], [])
     for call in (first, second):
         call()
@@ -74,8 +74,9 @@ def main() -> None:
     rows = []
     for name in arguments.names:
         rows.append(measure(name, arguments.threads, arguments.seconds))
-        print("| " + " | ".join(f"{rows[-1][c]:.1e}" if c == "error" else str(rows[-1][c]) for c in columns) + " |",
-              flush=True)  # fmt: skip
+        cells = {name: str(value) for name, value in rows[-1].items()}
+        cells["error"] = f"{rows[-1]['error']:.1e}"
+        print("| " + " | ".join(cells[name] for name in columns) + " |", flush=True)
     if arguments.output:
         arguments.output.write_text(json.dumps(rows, indent=1) + "\n")
 

@@ -143,7 +143,8 @@ def test_importing_the_runtime_brings_in_no_compiler():
     code = (
         "import sys, thalweg.runtime, thalweg.hal.command_buffer; "
         "bad = [m for m in sys.modules if m.split('.')[0] in ('xdsl', 'llvmlite', 'onnx') "
-        "or m.startswith(('thalweg.ir', 'thalweg.compiler', 'thalweg.codegen'))]; print(bad); sys.exit(bool(bad))"
+        "or m.startswith(('thalweg.ir', 'thalweg.compiler', 'thalweg.codegen'))]; "
+        "print(bad); sys.exit(bool(bad))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
