@@ -48,7 +48,8 @@ def random_feeds(model: onnx.ModelProto, seed: int) -> list[np.ndarray]:
 def with_random_weights(model: onnx.ModelProto, seed: int) -> onnx.ModelProto:
     """Return the model with every weight that a ConstantOfShape node makes drawn at random.
 
-    Weights are normal, scaled by their fan-in. One-dimensional weights (biases, scales, variances) are uniform in [0.5, 1.5].
+    Weights are normal, scaled by their fan-in; one-dimensional ones (biases, scales, variances) are uniform
+    in [0.5, 1.5].
     """
     rng = np.random.default_rng(seed)
     shapes = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}

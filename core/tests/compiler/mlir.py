@@ -12,7 +12,9 @@ from thalweg.ir.types import shape_of
 
 
 def run(text: str, *passes: str, resources: dict[str, np.ndarray] | None = None) -> Program:
-    """Parse ``text``, run the passes, check that the result verifies and that its text parses back to itself."""
+    """Parse ``text``, run the passes, check that the result verifies and that its text parses back to
+    itself.
+    """
     program = Program.parse(text, resources)
     for name in passes:
         PASSES[name].run(program)

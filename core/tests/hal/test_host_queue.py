@@ -1,4 +1,6 @@
-"""The plain Python queue and its semaphores: what work may do to its own queue, closing, values no timeline has."""
+"""The plain Python queue and its semaphores: what work may do to its own queue, closing, values no timeline
+has.
+"""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from thalweg.module import manifest as manifest_records
 from thalweg.module import writer
 from thalweg.module.file import module_bytes, read_module
 from thalweg.module.manifest import encode_manifest
+from thalweg.module.reader import Verify
 from thalweg.module.segments import archive_comment
 
 SEED = random.SystemRandom().randrange(1 << 32)
@@ -50,10 +51,10 @@ def flipped(data: bytes, at: int, chance: random.Random) -> bytes:
     return bytes(changed)
 
 
-def refusal(data: bytes, verify: str = "code") -> str:
+def refusal(data: bytes, verify: Verify = "code") -> str:
     """Return the one-line message of the refusal."""
     with pytest.raises(ModuleFormatError) as caught:
-        read_module(data, verify)  # type: ignore[arg-type]
+        read_module(data, verify)
     message = str(caught.value)
     assert message.startswith("module in memory") and "\n" not in message
     return message

@@ -173,4 +173,4 @@ def test_a_path_that_cannot_be_read_is_refused(tmp_path):
     with pytest.raises(InvalidArgument, match=r"cannot read .*: Is a directory"):
         read_module(tmp_path)
     with pytest.raises(InvalidArgument, match="verify is 'code' or 'full'; got 'all'"):
-        read_module(tmp_path, "all")  # type: ignore[arg-type]
+        read_module(tmp_path, "all")  # type: ignore[arg-type]  (a wrong value is what is tested)

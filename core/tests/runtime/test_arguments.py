@@ -95,5 +95,5 @@ def test_an_unknown_function_is_refused_by_name(program):
     with pytest.raises(UnknownName, match=message):
         program["mian"]
     with pytest.raises(AttributeError, match=message):
-        program.mian  # noqa: B018
+        program.mian  # noqa: B018  (the access is what is tested)
     assert not hasattr(program, "__dlpack__")

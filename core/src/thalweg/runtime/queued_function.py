@@ -50,13 +50,14 @@ class QueuedFunction(StaticFunction):
         copies: list[tuple[np.ndarray | DeviceArray, DeviceArray]] = []
         for check, target in zip(self._outputs, targets):
             buffer = self._target_buffer(target)
-            fresh = self._new_array(check) if buffer is None else None
-            if fresh is not None:
-                buffer = fresh.buffer
-                if target is not None:
-                    copies.append((target, fresh))
+            if target is None:
+                target = self._new_array(check)
+                buffer = target.buffer
+            elif buffer is None:
+                copies.append((target, self._new_array(check)))
+                buffer = copies[-1][1].buffer
             bindings.append(BufferRef(buffer))
-            results.append(fresh if target is None and fresh is not None else target)  # type: ignore[arg-type]
+            results.append(target)
         self._submit(bindings)
         for target, fresh in copies:
             if isinstance(target, DeviceArray):

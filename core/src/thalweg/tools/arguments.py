@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 OPTIONAL_VALUE_FLAGS = ("--list-devices", "--dump-devices")
 """Flags whose value is optional and only written with ``=``: a following word is not taken for it."""
@@ -14,9 +14,9 @@ OPTIONAL_VALUE_FLAGS = ("--list-devices", "--dump-devices")
 class Parser(argparse.ArgumentParser):
     """An argument parser whose usage errors are one line and exit with status 2."""
 
-    def __init__(self, *args: object, **kwargs: object):
+    def __init__(self, *args: Any, **kwargs: Any):
         kwargs.setdefault("allow_abbrev", False)
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        super().__init__(*args, **kwargs)
 
     def error(self, message: str) -> NoReturn:
         sys.stderr.write(f"thalweg: error: {message} (see {self.prog} --help)\n")

@@ -69,7 +69,8 @@ class TensorReader:
     def _open(self, path: str, restart: bool) -> BinaryIO:
         if path not in self._streams:
             try:
-                self._streams[path] = self._stack.enter_context(open(path, "rb"))  # noqa: SIM115
+                stream = open(path, "rb")  # noqa: SIM115  (closed with the stack)
+                self._streams[path] = self._stack.enter_context(stream)
             except OSError as error:
                 raise InvalidArgument(f"cannot read {path}: {error.strerror}") from error
         if restart:

@@ -280,6 +280,6 @@ class ExtentOp(IRDLOperation):
 TW = Dialect("tw", [*OPERATIONS, ExtentOp])
 
 __all__ = [
-    "TW", "ConcatOp", "ConvOp", "ExtentOp", "GatherOp", "LayerNormOp", "MatmulOp", "PadOp", "ReduceWindowOp", "ReshapeOp",
-    "SliceOp", "SoftmaxOp", "SplatOp", "StructuredOp", "i64_array",
+    "TW", "ConcatOp", "ConvOp", "ExtentOp", "GatherOp", "LayerNormOp", "MatmulOp", "PadOp",
+    "ReduceWindowOp", "ReshapeOp", "SliceOp", "SoftmaxOp", "SplatOp", "StructuredOp", "i64_array",
 ]  # fmt: skip
