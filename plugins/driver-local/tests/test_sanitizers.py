@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1]
-COMPILER = ["cc", "-std=c11", "-g", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread"]
+COMPILER = ["cc", "-std=c11", "-g", "-O0", "-Wall", "-Wextra", "-Werror", "-pthread"]
 STRESS_SECONDS = 50
 
 
