@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import numpy as np
-from kernel_harness import FLOATS
+import pytest
+from kernel_harness import FLOATS, PROCESSORS
 from thalweg.dtypes import numpy_dtype
 from thalweg.ir import FunctionBuilder, element_name
 from xdsl.ir import SSAValue
 
 EXTENTS = (1, 2, 3, 4, 5, 7, 8, 11, 13, 16, 17, 23, 31, 32, 33, 37, 64, 67)
 """Ones, powers of two, primes, and their neighbours."""
+
+
+def cases(count: int):
+    """Give a test the arguments ``case`` and ``cpu``: a processor for each case, all of them in ``make test-full``."""
+    found = []
+    for case in range(count):
+        for number, cpu in enumerate(PROCESSORS):
+            marks = () if case % len(PROCESSORS) == number else (pytest.mark.full,)
+            found.append(pytest.param(case, cpu, marks=marks))
+    return pytest.mark.parametrize(("case", "cpu"), found)
 
 
 def generator(test: str, case: int) -> np.random.Generator:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from kernel_harness import PROCESSORS, check
-from random_dispatches import EXTENTS, broadcast_operand, epilogue, extents, generator, tensor
+from random_dispatches import EXTENTS, broadcast_operand, cases, epilogue, extents, generator, tensor
 from test_emitters_window import window_parameters
 from thalweg.ir.dialects import tw
 from thalweg.semantics.windows import output_extents
@@ -13,8 +13,7 @@ from thalweg.semantics.windows import output_extents
 TOLERANCES = {"f32": 2e-6, "f64": 1e-14, "f16": 4e-3, "bf16": 3e-2}
 
 
-@pytest.mark.parametrize("cpu", PROCESSORS)
-@pytest.mark.parametrize("case", range(30))
+@cases(30)
 def test_random_products(case: int, cpu: str) -> None:
     rng = generator("product", case)
     dtype = str(rng.choice(["f32", "f32", "f32", "f64", "f16", "bf16", "i8", "i32"]))
@@ -44,8 +43,7 @@ def _is_gemm(a: tuple[int, ...], b: tuple[int, ...], result: tuple[int, ...], sh
     return shared or all(np.prod(shape[:-2]) in (1, batch) for shape in (a, b))
 
 
-@pytest.mark.parametrize("cpu", PROCESSORS)
-@pytest.mark.parametrize("case", range(30))
+@cases(30)
 def test_random_convolutions(case: int, cpu: str) -> None:
     rng = generator("convolution", case)
     dtype = str(rng.choice(["f32", "f32", "f32", "f32", "f64", "f16", "i8"]))

@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from kernel_harness import FLOATS, INTEGERS, PROCESSORS, Kernel, check, dispatch_of
-from random_dispatches import broadcast_operand, extents, generator, tensor
+from random_dispatches import broadcast_operand, cases, extents, generator, tensor
 from thalweg.dtypes import numpy_dtype
 from thalweg.ir.evaluate import evaluate_function
 from thalweg.semantics.scalar import SCALARS, Family
@@ -135,8 +135,7 @@ def _agree(output: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return close & ((np.signbit(a) == np.signbit(b)) | np.isnan(a))
 
 
-@pytest.mark.parametrize("cpu", PROCESSORS)
-@pytest.mark.parametrize("case", range(10))
+@cases(10)
 def test_broadcast_operands(case: int, cpu: str) -> None:
     rng = generator("broadcast", case)
     dtype = str(rng.choice([*FLOATS, "i1", "i8", "i32", "i64", "ui8"]))
@@ -150,8 +149,7 @@ def test_broadcast_operands(case: int, cpu: str) -> None:
     check(build, operands, cpu, emitter="generic")
 
 
-@pytest.mark.parametrize("cpu", PROCESSORS)
-@pytest.mark.parametrize("case", range(10))
+@cases(10)
 def test_transposed_operands(case: int, cpu: str) -> None:
     rng = generator("transpose", case)
     dtype = str(rng.choice([*FLOATS, "i1", "i8", "i16", "i64"]))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from kernel_harness import PROCESSORS, Kernel, check, dispatch_of
-from random_dispatches import broadcast_operand, epilogue, extents, generator, tensor
+from kernel_harness import Kernel, check, dispatch_of
+from random_dispatches import broadcast_operand, cases, epilogue, extents, generator, tensor
 from thalweg.hal import kernel_abi
 from thalweg.ir.dialects import tw
 
@@ -16,8 +16,7 @@ def _dtype(rng: np.random.Generator) -> str:
     return str(rng.choice(DTYPES))
 
 
-@pytest.mark.parametrize("cpu", PROCESSORS)
-@pytest.mark.parametrize("case", range(12))
+@cases(12)
 def test_random_gather(case: int, cpu: str) -> None:
     rng = generator("gather", case)
     dtype = _dtype(rng)
@@ -46,8 +45,7 @@ def test_an_index_out_of_range_fails_the_kernel(kind: type, index: int) -> None:
     assert status == kernel_abi.STATUS_INDEX_OUT_OF_RANGE
 
 
-@pytest.mark.parametrize("cpu", PROCESSORS)
-@pytest.mark.parametrize("case", range(12))
+@cases(12)
 def test_random_concat(case: int, cpu: str) -> None:
     rng = generator("concat", case)
     dtype = _dtype(rng)
@@ -65,8 +63,7 @@ def test_random_concat(case: int, cpu: str) -> None:
     check(build, [broadcast_operand(rng, result, dtype), *parts], cpu, emitter="movement")
 
 
-@pytest.mark.parametrize("cpu", PROCESSORS)
-@pytest.mark.parametrize("case", range(12))
+@cases(12)
 def test_random_slice(case: int, cpu: str) -> None:
     rng = generator("slice", case)
     dtype = _dtype(rng)
@@ -89,8 +86,7 @@ def test_random_slice(case: int, cpu: str) -> None:
     check(build, operands, cpu, emitter="movement")
 
 
-@pytest.mark.parametrize("cpu", PROCESSORS)
-@pytest.mark.parametrize("case", range(12))
+@cases(12)
 def test_random_pad(case: int, cpu: str) -> None:
     rng = generator("pad", case)
     dtype = str(rng.choice(["f32", "f16", "f64", "i8", "i32", "i64"]))
@@ -107,8 +103,7 @@ def test_random_pad(case: int, cpu: str) -> None:
     check(build, operands, cpu, emitter="movement")
 
 
-@pytest.mark.parametrize("cpu", PROCESSORS)
-@pytest.mark.parametrize("case", range(6))
+@cases(6)
 def test_random_reshape(case: int, cpu: str) -> None:
     rng = generator("reshape", case)
     dtype = _dtype(rng)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from kernel_harness import FLOATS, PROCESSORS, check
-from random_dispatches import broadcast_operand, epilogue, extents, generator, tensor
+from random_dispatches import broadcast_operand, cases, epilogue, extents, generator, tensor
 from thalweg.ir.dialects import tw
 
 TOLERANCE = {"f32": 1e-6, "f64": 1e-13, "f16": 2e-3, "bf16": 1.5e-2}
 
 
-@pytest.mark.parametrize("cpu", PROCESSORS)
-@pytest.mark.parametrize("case", range(16))
+@cases(16)
 def test_random_softmax(case: int, cpu: str) -> None:
     rng = generator("softmax", case)
     dtype = str(rng.choice(["f32", *FLOATS]))
@@ -35,8 +34,7 @@ def test_softmax_of_large_and_of_infinite_values(cpu: str) -> None:
     check(build, [x], cpu, emitter="softmax")
 
 
-@pytest.mark.parametrize("cpu", PROCESSORS)
-@pytest.mark.parametrize("case", range(16))
+@cases(16)
 def test_random_layer_normalization(case: int, cpu: str) -> None:
     rng = generator("layer norm", case)
     dtype = str(rng.choice(["f32", *FLOATS]))

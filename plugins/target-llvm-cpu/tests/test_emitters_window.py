@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
-from kernel_harness import PROCESSORS, check
-from random_dispatches import broadcast_operand, epilogue, extents, generator, tensor
+from kernel_harness import check
+from random_dispatches import broadcast_operand, cases, epilogue, extents, generator, tensor
 from thalweg.ir.dialects import tw
 from thalweg.semantics.windows import output_extents
 
@@ -25,8 +24,7 @@ def window_parameters(rng: np.random.Generator, shape: tuple[int, ...]) -> dict[
     return found
 
 
-@pytest.mark.parametrize("cpu", PROCESSORS)
-@pytest.mark.parametrize("case", range(30))
+@cases(30)
 def test_random_windows(case: int, cpu: str) -> None:
     rng = generator("window", case)
     kind = str(rng.choice(["max", "sum"]))
@@ -48,8 +46,7 @@ def test_random_windows(case: int, cpu: str) -> None:
     check(build, [x, broadcast_operand(rng, result, dtype)], cpu, tolerance=tolerance, emitter="window")
 
 
-@pytest.mark.parametrize("cpu", PROCESSORS)
-@pytest.mark.parametrize("case", range(8))
+@cases(8)
 def test_windows_over_channels(case: int, cpu: str) -> None:
     """Local response normalization sums squares over neighbouring channels."""
     rng = generator("channels", case)
@@ -71,8 +68,7 @@ def test_windows_over_channels(case: int, cpu: str) -> None:
     check(build, [x, broadcast_operand(rng, result, "f32")], cpu, emitter="window")
 
 
-@pytest.mark.parametrize("cpu", PROCESSORS)
-@pytest.mark.parametrize("case", range(16))
+@cases(16)
 def test_random_depthwise_convolutions(case: int, cpu: str) -> None:
     rng = generator("depthwise", case)
     channels, multiplier = int(rng.choice([2, 3, 5, 8])), int(rng.choice([1, 1, 2]))

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from thalweg.extents import Atom, Expression, Extent, floor_divide, minimum
 from thalweg.hal import kernel_abi
 
 LLVM_TYPES = {
@@ -49,8 +50,10 @@ class Value:
         return self.type[:-1].split(" x ")[1] if self.type.startswith("<") else self.type
 
 
-Int = Value | int
-"""An i64: a value, or a Python int that is folded where it can be."""
+Int = Value | Extent
+"""An i64: a value, a Python int that is folded where it can be, or an expression of the dispatch's dimensions, which is
+folded with its like and computed once, at the kernel's start, where a value is needed.
+"""
 
 
 def vector_type(scalar: str, lanes: int) -> str:
@@ -102,11 +105,17 @@ class Variable:
 
 
 class KernelBuilder:
-    """Writes one kernel function of the kernel C ABI."""
+    """Writes one kernel function of the kernel C ABI.
 
-    def __init__(self, name: str):
+    :param dimensions: the names of the dispatch's dynamic dimensions; push constant i is the value of name i.
+    """
+
+    def __init__(self, name: str, dimensions: Sequence[str] = ()):
         self.name = name
+        self._dimensions = tuple(dimensions)
+        self._extents: dict[object, Value] = {}
         self._entry: list[str] = []
+        self._prologue: list[str] = []
         self._body: list[str] = []
         self._declarations: dict[str, str] = {}
         self._globals: list[str] = []
@@ -150,9 +159,64 @@ class KernelBuilder:
         lines = [
             f"define i32 @{self.name}(ptr noalias readonly %dispatch, ptr noalias readonly %workgroup) nounwind {{"
         ]
-        lines += ["entry:", *self._entry, "  br label %start", "start:", *self._body]
+        lines += ["entry:", *self._entry, *self._prologue, "  br label %start", "start:", *self._body]
         lines += [f"  ret i32 {kernel_abi.STATUS_OK}", "}"]
         return "\n".join([*self._globals, *sorted(self._declarations.values()), "", *lines, ""])
+
+    # -- extents --------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _in_prologue(self) -> Iterator[None]:
+        body, self._body = self._body, self._prologue
+        try:
+            yield
+        finally:
+            self._body = body
+
+    def extent(self, extent: Expression) -> Value:
+        """Return the value of an expression of dimensions; it is computed once, before everything else."""
+        if extent not in self._extents:
+            with self._in_prologue():
+                self._extents[extent] = self._sum(extent)
+        return self._extents[extent]
+
+    def _sum(self, extent: Expression) -> Value:
+        total: Value | None = None
+        for monomial, coefficient in extent.terms:
+            product: Value | None = None
+            for atom in monomial:
+                factor = self._atom(atom)
+                product = factor if product is None else self.binary("mul nsw", product, factor)
+            if product is None:
+                product = Value(str(coefficient), "i64")
+            elif coefficient != 1:
+                product = self.binary("mul nsw", product, Value(str(coefficient), "i64"))
+            total = product if total is None else self.binary("add nsw", total, product)
+        assert total is not None
+        return total
+
+    def _atom(self, atom: Atom) -> Value:
+        if atom not in self._extents:
+            if isinstance(atom, str):
+                self._extents[atom] = self._dimension(atom)
+            else:
+                left, right = self.integer(atom.left), self.integer(atom.right)
+                if atom.operator == "//":
+                    self._extents[atom] = self._floor_division(left, right)
+                else:
+                    self._extents[atom] = self.call_intrinsic(f"llvm.s{atom.operator}", "i64", [left, right])
+        return self._extents[atom]
+
+    def _floor_division(self, a: Value, b: Value) -> Value:
+        """Round down, also for negative ``a``; ``b`` > 0."""
+        remainder = self.binary("srem", a, b)
+        sign = self.binary("ashr", remainder, Value("63", "i64"))
+        return self.binary("add nsw", self.binary("sdiv", a, b), sign)
+
+    def _dimension(self, name: str) -> Value:
+        table = self._field(self.dispatch, kernel_abi.DISPATCH_CONSTANTS, "ptr")
+        value = self._field(table, 4 * self._dimensions.index(name), "i32")
+        return self.emit(f"zext i32 {value.text} to i64", "i64")
 
     # -- the kernel's interface -----------------------------------------------------------------------------------
 
@@ -187,12 +251,23 @@ class KernelBuilder:
         """Return an integer literal (splat for a vector type); a ``Value`` is passed through."""
         if isinstance(value, Value):
             return value
+        if isinstance(value, Expression):
+            scalar = self.extent(value)
+            return scalar if type_ == "i64" else self._as(scalar, type_)
         if type_.startswith("<"):
             lanes, scalar = type_[1:-1].split(" x ")
             return Value(f"splat ({scalar} {value})", type_)
         if type_ == "i1":
             return Value("true" if value else "false", "i1")
         return Value(str(value), type_)
+
+    def _as(self, value: Value, type_: str) -> Value:
+        """Return an i64 as another integer type, or as a vector of one."""
+        lanes, scalar = (1, type_)
+        if type_.startswith("<"):
+            words = type_[1:-1].split(" x ")
+            lanes, scalar = int(words[0]), words[1]
+        return self.broadcast(value if scalar == "i64" else self.cast("trunc", value, scalar), lanes)
 
     def float(self, value: float, type_: str) -> Value:
         """Return a float literal (splat for a vector type)."""
@@ -238,8 +313,8 @@ class KernelBuilder:
         return self.emit(f"{opcode} {a.type} {a.text}, {b.text}", a.type)
 
     def add(self, a: Int, b: Int) -> Int:
-        """i64 addition; folds Python ints."""
-        if isinstance(a, int) and isinstance(b, int):
+        """i64 addition; folds extents."""
+        if not isinstance(a, Value) and not isinstance(b, Value):
             return a + b
         if isinstance(a, int) and a == 0:
             return b
@@ -248,38 +323,42 @@ class KernelBuilder:
         return self.binary("add nsw", self.integer(a), self.integer(b))
 
     def sub(self, a: Int, b: Int) -> Int:
-        """i64 subtraction; folds Python ints."""
-        if isinstance(a, int) and isinstance(b, int):
+        """i64 subtraction; folds extents."""
+        if not isinstance(a, Value) and not isinstance(b, Value):
             return a - b
         if isinstance(b, int) and b == 0:
             return a
         return self.binary("sub nsw", self.integer(a), self.integer(b))
 
     def mul(self, a: Int, b: Int) -> Int:
-        """i64 multiplication; folds Python ints."""
-        if isinstance(a, int) and isinstance(b, int):
+        """i64 multiplication; folds extents."""
+        if not isinstance(a, Value) and not isinstance(b, Value):
             return a * b
         for x, y in ((a, b), (b, a)):
             if isinstance(x, int) and x in (0, 1):
                 return 0 if x == 0 else y
         return self.binary("mul nsw", self.integer(a), self.integer(b))
 
-    def udiv(self, a: Int, b: int) -> Int:
-        """Unsigned i64 division by a positive constant; folds Python ints."""
-        if b == 1 or isinstance(a, int):
-            return a if b == 1 else a // b
-        return self.binary("udiv", a, self.integer(b))
+    def udiv(self, a: Int, b: Int) -> Int:
+        """Unsigned i64 division by a positive number; folds extents."""
+        if isinstance(b, int) and b == 1:
+            return a
+        if not isinstance(a, Value) and not isinstance(b, Value):
+            return floor_divide(a, b)
+        return self.binary("udiv", self.integer(a), self.integer(b))
 
-    def urem(self, a: Int, b: int) -> Int:
-        """Unsigned i64 remainder by a positive constant; folds Python ints."""
-        if isinstance(a, int):
-            return a % b
-        return 0 if b == 1 else self.binary("urem", a, self.integer(b))
+    def urem(self, a: Int, b: Int) -> Int:
+        """Unsigned i64 remainder by a positive number; folds extents."""
+        if isinstance(b, int) and b == 1:
+            return 0
+        if not isinstance(a, Value) and not isinstance(b, Value):
+            return a - floor_divide(a, b) * b
+        return self.binary("urem", self.integer(a), self.integer(b))
 
     def minimum(self, a: Int, b: Int) -> Int:
-        """Signed i64 minimum; folds Python ints."""
-        if isinstance(a, int) and isinstance(b, int):
-            return min(a, b)
+        """Signed i64 minimum; folds extents."""
+        if not isinstance(a, Value) and not isinstance(b, Value):
+            return minimum(a, b)
         return self.call_intrinsic("llvm.smin", "i64", [self.integer(a), self.integer(b)])
 
     def icmp(self, predicate: str, a: Value, b: Value) -> Value:

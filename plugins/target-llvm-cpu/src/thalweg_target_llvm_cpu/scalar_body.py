@@ -89,6 +89,9 @@ class ScalarBody:
             if self._index is None:
                 raise NotSupported("linalg.index in this kind of kernel")
             return self._index(op.dim.value.data)
+        if isinstance(op, tw.ExtentOp):
+            value = self._b.integer(op.extent())
+            return self._b.broadcast(value, self._lanes)
         logistic = sigmoid_argument(op)
         if logistic is not None:
             return self._math("sigmoid", [values[logistic]], element_name(op.results[0].type))

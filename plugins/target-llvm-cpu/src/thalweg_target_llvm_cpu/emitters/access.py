@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from math import prod
 
 from thalweg.api import NotSupported
-from thalweg.ir import Dispatch, element_name, shape_of
+from thalweg.extents import Extent
+from thalweg.ir import Dispatch, element_name, extents_of
+from thalweg.ir.attributes import number
+from thalweg.ir.dialects import tw
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import DenseIntOrFPElementsAttr
 from xdsl.ir import BlockArgument, SSAValue
@@ -40,7 +43,7 @@ class Tensor:
     """
 
     element: str
-    shape: tuple[int, ...]
+    shape: tuple[Extent, ...]
     base: Value | None
     splat: Value | None = None
     invariant: bool = True
@@ -72,7 +75,7 @@ class Tensors:
         self.result = self._in_memory(dispatch.results[0], len(operands), False)
 
     def _in_memory(self, value: SSAValue, index: int, invariant: bool) -> Tensor:
-        return Tensor(element_name(value.type), shape_of(value), self._b.binding(index), None, invariant)
+        return Tensor(element_name(value.type), extents_of(value), self._b.binding(index), None, invariant)
 
     def of(self, value: SSAValue) -> Tensor:
         """Return the tensor of an operand of the dispatch or of a constant inside it."""
@@ -83,7 +86,7 @@ class Tensors:
         return self._constants[value]
 
     def _constant(self, value: SSAValue) -> Tensor:
-        element, shape = element_name(value.type), shape_of(value)
+        element, shape = element_name(value.type), extents_of(value)
         values = constant_values(value)
         if values is None:
             raise NotSupported("a value of a dispatch that is neither an operand nor a small constant")
@@ -95,6 +98,8 @@ class Tensors:
 def constant_values(value: SSAValue) -> tuple[float | int, ...] | None:
     """Return the elements of a small dense constant (one for a splat), or ``None`` for anything else."""
     owner = value.owner
+    if isinstance(owner, tw.SplatOp):
+        return (number(owner.value),)
     if not isinstance(owner, arith.ConstantOp) or not isinstance(owner.value, DenseIntOrFPElementsAttr):
         return None
     if owner.value.is_splat():
@@ -118,21 +123,22 @@ def literal(b: KernelBuilder, value: float | int, type_: str) -> Value:
 class Access:
     """An element's position, in elements, as ``offset + Σ strides[d] · index[d]`` over an iteration space."""
 
-    strides: tuple[int, ...]
-    offset: int = 0
+    strides: tuple[Extent, ...]
+    offset: Extent = 0
 
 
-def row_major(shape: Sequence[int]) -> tuple[int, ...]:
+def row_major(shape: Sequence[Extent]) -> tuple[Extent, ...]:
     """Return the strides, in elements, of a C-contiguous array."""
     return tuple(prod(shape[axis + 1 :]) for axis in range(len(shape)))
 
 
-def map_access(map_: AffineMap, shape: Sequence[int]) -> Access:
+def map_access(map_: AffineMap, shape: Sequence[Extent]) -> Access:
     """Return the access of a tensor of ``shape`` through an indexing map.
 
     :raises NotSupported: for a map that is not linear.
     """
-    strides, offset = [0] * map_.num_dims, 0
+    strides: list[Extent] = [0] * map_.num_dims
+    offset: Extent = 0
     for expression, stride in zip(map_.results, row_major(shape)):
         coefficients, constant = _linear(expression, map_.num_dims)
         offset += constant * stride
@@ -163,7 +169,7 @@ class Space:
     Extents of 1 are dropped; neighbours that every access walks contiguously are one dimension.
     """
 
-    extents: tuple[int, ...]
+    extents: tuple[Extent, ...]
     groups: tuple[tuple[int, ...], ...]
     accesses: tuple[Access, ...]
 
@@ -176,7 +182,7 @@ class Space:
 
 
 def collapse(
-    extents: Sequence[int], accesses: Sequence[Access], classes: Sequence[object] | None = None
+    extents: Sequence[Extent], accesses: Sequence[Access], classes: Sequence[object] | None = None
 ) -> Space:
     """Collapse an iteration space as far as all ``accesses`` allow.
 
@@ -216,7 +222,7 @@ def read(
     tensor: Tensor,
     index: Int,
     lanes: int,
-    stride: int = 1,
+    stride: Extent = 1,
     mask: Value | None = None,
     fill: Value | None = None,
 ) -> Value:
@@ -231,6 +237,9 @@ def read(
         return b.broadcast(_load(b, tensor, pointer, 1), lanes)
     if stride == 1:
         return _load(b, tensor, b.address(tensor.base, index, tensor.scalar), lanes, mask, fill)
+    if not isinstance(stride, int):
+        steps = b.binary("mul nsw", b.iota(lanes), b.integer(stride, f"<{lanes} x i64>"))
+        return read_indexed(b, tensor, b.address(tensor.base, index, tensor.scalar), steps, mask, fill)
     if stride == -1 and mask is None:
         forward = _load(b, tensor, b.address(tensor.base, b.sub(index, lanes - 1), tensor.scalar), lanes)
         return b.shuffle(forward, forward, range(lanes - 1, -1, -1))

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import prod
+from operator import index
 from typing import Any
+
+from thalweg.extents import (
+    Extent,
+    as_json,
+    ceil_divide,
+    evaluate,
+    from_json,
+    is_multiple,
+    is_static,
+    lower_bound,
+    maximum,
+    names_in,
+    upper_bound,
+)
 
 from thalweg_target_llvm_cpu.builder import Int, KernelBuilder
 
@@ -23,18 +38,20 @@ class Level:
     value, written twice.
     """
 
-    extent: int
+    extent: Extent
     step: int = 1
 
     @property
-    def trips(self) -> int:
+    def trips(self) -> Extent:
         """How many steps there are."""
-        return -(-self.extent // self.step)
+        return ceil_divide(self.extent, self.step)
 
     def position(self, b: KernelBuilder, trip: Int) -> Int:
         """Return where a step begins."""
         position = b.mul(trip, self.step)
-        return position if self.extent % self.step == 0 else b.minimum(position, self.extent - self.step)
+        if is_multiple(self.extent, self.step):
+            return position
+        return b.minimum(position, b.sub(self.extent, self.step))
 
 
 @dataclass(frozen=True)
@@ -42,30 +59,55 @@ class Split:
     """The first ``leading`` levels of a nest, taken as one sequence, go to ``count`` workgroups, ``chunk`` each."""
 
     leading: int
-    chunk: int
-    count: int
+    chunk: Extent
+    count: Extent
 
     def parameters(self) -> dict[str, Any]:
         """Return it as JSON."""
-        return {"leading": self.leading, "chunk": self.chunk, "count": self.count}
+        return {"leading": self.leading, "chunk": as_json(self.chunk), "count": as_json(self.count)}
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> Split:
         """Read what ``parameters`` wrote."""
-        return cls(parameters["leading"], parameters["chunk"], parameters["count"])
+        chunk, count = from_json(parameters["chunk"]), from_json(parameters["count"])
+        return cls(parameters["leading"], chunk, count)
 
 
-def split(levels: Sequence[Level], cost: float) -> Split:
+def split(levels: Sequence[Level], cost: Extent) -> Split:
     """Divide a nest whose whole work is ``cost`` (bytes touched or their equivalent)."""
+    if not is_static([cost, *(level.extent for level in levels)]):
+        return _dynamic_split(levels, cost)
+    cost = index(cost)
     wanted = min(MAX_WORKGROUPS, int(cost) // WORKGROUP_COST)
     if wanted <= 1:
         return Split(0, 1, 1)
     leading, trips = 0, 1
     while trips < wanted and leading < len(levels):
-        trips *= levels[leading].trips
+        trips *= index(levels[leading].trips)
         leading += 1
     chunk = -(-trips // min(wanted, trips)) if trips else 1
     return Split(leading, chunk, max(1, -(-trips // chunk)))
+
+
+TYPICAL_EXTENT = 128
+"""What a dynamic dimension is taken to be where a choice needs a number."""
+
+
+def typical(extent: Extent) -> int:
+    """Return what an extent is when every dimension is typical."""
+    return evaluate(extent, dict.fromkeys(names_in(extent), TYPICAL_EXTENT))
+
+
+def _dynamic_split(levels: Sequence[Level], cost: Extent) -> Split:
+    """Divide as many leading levels as may make enough trips; the chunk follows from the cost of a typical trip."""
+    leading = 0
+    trips: Extent = 1
+    while upper_bound(trips) < MAX_WORKGROUPS and leading < len(levels):
+        trips = trips * levels[leading].trips
+        leading += 1
+    least = max(1, WORKGROUP_COST * typical(trips) // max(1, typical(cost)))
+    chunk = maximum(least, ceil_divide(trips, MAX_WORKGROUPS))
+    return Split(leading, chunk, ceil_divide(trips, chunk))
 
 
 @contextmanager
@@ -86,8 +128,8 @@ def _share(b: KernelBuilder, levels: Sequence[Level], division: Split, loops: Ex
     stop = b.minimum(b.add(start, division.chunk), prod(level.trips for level in levels))
     rest: Int = loops.enter_context(b.loop(start, stop))
     positions: list[Int] = []
-    for index, level in reversed(list(enumerate(levels))):
-        trip = b.urem(rest, level.trips) if index else rest
+    for number, level in reversed(list(enumerate(levels))):
+        trip = b.urem(rest, level.trips) if number else rest
         rest = b.udiv(rest, level.trips)
         positions.insert(0, level.position(b, trip))
     return positions
@@ -98,8 +140,13 @@ def lanes_for(settings: Mapping[str, Any], element_bytes: int) -> int:
     return int(settings["vector_bits"]) // (8 * element_bytes)
 
 
-def fitting_lanes(lanes: int, extent: int) -> int:
-    """Return the largest power of two that is at most ``lanes`` and ``extent``."""
+def fitting_lanes(lanes: int, extent: Extent) -> int:
+    """Return the largest power of two that is at most ``lanes`` and ``extent``.
+
+    A dynamic extent may turn out smaller than what comes back; see ``vectorized``.
+    """
+    if not isinstance(extent, int):
+        return lanes
     return min(lanes, 1 << (extent.bit_length() - 1)) if extent > 0 else 1
 
 
@@ -107,6 +154,32 @@ def vector_starts(extent: int, lanes: int) -> tuple[int, int]:
     """Return (how far whole vectors reach, where the last, overlapping vector begins or -1 for none)."""
     whole = extent // lanes * lanes
     return whole, extent - lanes if whole < extent else -1
+
+
+def by_lanes(b: KernelBuilder, extent: Extent, lanes: int, write: Callable[[int], None]) -> None:
+    """Write code for rows of ``extent``: ``write(lanes)``, and where the extent may be smaller, ``write(1)`` beside it."""
+    if lower_bound(extent) >= lanes:
+        write(lanes)
+        return
+    fits = b.icmp("sge", b.integer(extent), b.integer(lanes))
+    b.choose(fits, lambda: write(lanes), lambda: write(1))
+
+
+def vectors(b: KernelBuilder, start: Int, stop: Int, lanes: int, write: Callable[[Int], None]) -> None:
+    """Write a loop over ``[start, stop)`` by vectors of ``lanes``; a last vector that ends at ``stop`` may overlap.
+
+    ``stop`` is at least ``lanes``: the overlap may reach back before ``start``.
+    """
+    length = b.sub(stop, start)
+    rest = b.urem(length, lanes)
+    with b.loop(start, b.sub(stop, rest), lanes) as position:
+        write(position)
+    if isinstance(rest, int):
+        if rest:
+            write(b.sub(stop, lanes))
+        return
+    with b.when(b.icmp("ne", b.integer(rest), b.integer(0))):
+        write(b.sub(stop, lanes))
 
 
 def has_cheap_masks(settings: Mapping[str, Any], element_bytes: int) -> bool:

@@ -59,7 +59,7 @@ def emit(kernel: KernelSource, config: TargetConfiguration) -> str:
     """Return the LLVM IR of a planned kernel and of the vector math that it calls."""
     parsed = Dispatch.parse(kernel.text)
     dispatch = Dispatch(parsed.function, parsed.constant_operands, dict(kernel.packed))
-    b = KernelBuilder(kernel.name)
+    b = KernelBuilder(kernel.name, dispatch.dimensions)
     _BY_NAME[kernel.plan.parameters["emitter"]].emit(b, dispatch, kernel.plan, config.settings)
     return b.text() + vector_math.library(b.math_calls, config.settings)
 

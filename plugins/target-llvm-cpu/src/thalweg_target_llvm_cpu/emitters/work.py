@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import prod
 
 from thalweg.api import NotSupported
-from thalweg.ir import Dispatch, element_name, shape_of
+from thalweg.extents import Extent
+from thalweg.ir import Dispatch, element_name, extents_of
 from thalweg.ir.dialects import linalg
 from xdsl.ir import Operation
 
@@ -97,9 +99,6 @@ def body_cost(op: linalg.GenericOp | None) -> int:
     return sum(32 if inner.name.startswith("math.") else 1 for inner in op.body.block.ops)
 
 
-def element_count(value) -> int:
+def element_count(value) -> Extent:
     """Return how many elements a tensor has."""
-    count = 1
-    for extent in shape_of(value):
-        count *= extent
-    return count
+    return prod(extents_of(value))
