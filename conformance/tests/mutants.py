@@ -550,6 +550,11 @@ class ReadsTheTableLate(ReferenceDevice):
         self.queue.submit(late, wait, signal)
 
 
+class TakesAnyBuffer(ReferenceDevice):
+    def check_buffers(self, buffers: Sequence[Buffer]) -> None:
+        return
+
+
 # Executables
 
 
@@ -675,6 +680,7 @@ FAULTS = (
     Fault(RunsBetweenBarriersOnly, "HAL-CMD-7", "command buffer"),
     Fault(RunsOnce, "HAL-CMD-8", "command buffer"),
     Fault(RunsShortLists, "HAL-CMD-12", "command buffer"),
+    Fault(TakesAnyBuffer, "HAL-CMD-13", "command buffer"),
     Fault(SwapsTheInputs, "HAL-DSP-2", "dispatch"),
     Fault(RunsTheFirstFunction, "HAL-DSP-3", "dispatch"),
     Fault(ForgetsBindingOffsets, "HAL-DSP-4", "dispatch"),

@@ -8,11 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from thalweg.api import DeviceUri, InvalidArgument, ModuleFormatError, NotSupported, UnknownName
 from thalweg.hal.binding_table import BindingTableCheck, BoundRange
-from thalweg.hal.command_buffer import BufferRef, CommandBuffer
+from thalweg.hal.buffer import Buffer
+from thalweg.hal.command_buffer import (
+    BufferRef,
+    CommandBuffer,
+    CopyRecord,
+    DispatchRecord,
+    FillRecord,
+    UpdateRecord,
+)
 from thalweg.hal.driver import Device, Driver
 from thalweg.hal.executable import EntryPoint, ExecutableRecord, HostKernel, LoadedLibrary
 from thalweg.hal.host_executable import HostExecutable
-from thalweg.hal.host_memory import HostAllocator
+from thalweg.hal.host_memory import HostAllocator, HostBuffer
 from thalweg.hal.host_processor import locate_in, run_commands
 from thalweg.hal.host_queue import HostQueue
 from thalweg.hal.host_semaphore import HostSemaphore
@@ -86,6 +94,19 @@ class Library(LoadedLibrary):
         """Nothing to unload."""
 
 
+def references(command_buffer: CommandBuffer) -> list[BufferRef]:
+    """Return what the commands refer to, direct or not."""
+    found: list[BufferRef] = []
+    for command in command_buffer.commands:
+        if isinstance(command, DispatchRecord):
+            found.extend(command.bindings)
+        elif isinstance(command, CopyRecord):
+            found.extend((command.source, command.target))
+        elif isinstance(command, FillRecord | UpdateRecord):
+            found.append(command.target)
+    return found
+
+
 class ReferenceDevice(Device):
     """Host memory and one thread."""
 
@@ -138,8 +159,17 @@ class ReferenceDevice(Device):
             self.submit(command_buffer, self.resolve(command_buffer, bindings), wait, signal)
 
     def resolve(self, command_buffer: CommandBuffer, bindings: Sequence[BufferRef]) -> dict[int, BoundRange]:
-        """Check the binding table."""
-        return BindingTableCheck(command_buffer).resolve(bindings)
+        """Check the binding table, and whose buffers they are."""
+        table = BindingTableCheck(command_buffer).resolve(bindings)
+        self.check_buffers([bound.buffer for bound in table.values()])
+        self.check_buffers([ref.buffer for ref in references(command_buffer) if ref.buffer is not None])
+        return table
+
+    def check_buffers(self, buffers: Sequence[Buffer]) -> None:
+        """Refuse what is not in host memory."""
+        for buffer in buffers:
+            if not isinstance(buffer, HostBuffer):
+                raise InvalidArgument(f"reference uses host memory; got a {type(buffer).__name__}")
 
     def submit(
         self,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import gc
 import threading
 
-from thalweg.api import InvalidArgument, OutOfRange, PermissionDenied
+from thalweg.api import InvalidArgument, NotSupported, OutOfRange, PermissionDenied
+from thalweg.hal.buffer import Buffer
 from thalweg.hal.command_buffer import UPDATE_LIMIT, BufferRef, CommandBuffer
-from thalweg.hal.types import BufferParams, BufferUsage
+from thalweg.hal.types import WHOLE_BUFFER, BufferParams, BufferUsage, MemoryAccess, MemoryType
 
 from thalweg_conformance.bench import Bench
 from thalweg_conformance.checks import equal, raises, same_bytes
@@ -224,3 +225,31 @@ def test_runs_long_lists(bench: Bench) -> None:
     same_bytes(
         bench.read(buffer), bytes(index % 251 + 1 for index in range(count)), f"{count} fills of one byte"
     )
+
+
+class _ForeignBuffer(Buffer):
+    """A buffer that no device made."""
+
+    size = 64
+    memory_type = MemoryType.DEVICE_LOCAL
+    usage = BufferUsage.DEFAULT
+    access = MemoryAccess.ALL
+
+    def map(self, access: MemoryAccess, offset: int = 0, length: int = WHOLE_BUFFER) -> memoryview:
+        raise NotSupported("mapping")
+
+
+@rule(Level.STANDARD)
+def test_refuses_buffers_of_others(bench: Bench) -> None:
+    """HAL-CMD-13: a buffer that is of no use to the device raises InvalidArgument at the call, whether the
+    command buffer has it or the binding table.
+
+    Reference: thalweg.hal.driver.Device.queue_execute.
+    """
+    direct, indirect = CommandBuffer(), CommandBuffer(binding_capacity=1)
+    direct.fill(BufferRef(_ForeignBuffer()), b"\x01")
+    indirect.fill(BufferRef(slot=0), b"\x01")
+    with raises(InvalidArgument, "queue_execute of a fill of a buffer that no device made"):
+        bench.device.queue_execute(direct.finalize())
+    with raises(InvalidArgument, "queue_execute with a table that has a buffer that no device made"):
+        bench.device.queue_execute(indirect.finalize(), [BufferRef(_ForeignBuffer())])
