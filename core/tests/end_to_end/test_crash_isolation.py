@@ -23,7 +23,7 @@ def crashing(monkeypatch, tmp_path):
     """The made-up plugin alone, for this process and its workers; reproducers go to an own folder."""
     monkeypatch.setenv("THALWEG_PLUGIN_AUTOLOAD", "0")
     monkeypatch.setenv("THALWEG_PLUGINS", "crashing_plugin")
-    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    monkeypatch.setenv("PYTHONPATH", str(HERE), prepend=os.pathsep)
     monkeypatch.syspath_prepend(HERE)
     (tmp_path / "reproducers").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "reproducers"))
@@ -82,6 +82,24 @@ def test_a_dying_code_generator_is_one_message_and_a_reproducer(
     assert (mended.returncode, mended.stdout, mended.stderr) == (0, f"{KERNEL}: 4 bytes\n", "")
     monkeypatch.setenv("CRASHING_PLUGIN", "")
     assert thalweg("compile", model, "-o", output).status == 0  # this process lives on
+
+
+def test_a_death_without_a_place_for_the_reproducer_is_still_one_message(
+    mistake, model, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "full"))
+    # the workers' standard error goes there too, to a file without a name
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda: open(tmp_path / "stderr", "w+b"))  # noqa: SIM115
+    monkeypatch.setenv("CRASHING_PLUGIN", "exit")
+    line = mistake("compile", model, "-o", tmp_path / "out.twm")
+    assert (
+        f"died on kernel {KERNEL} (exit status 7); a reproducer cannot be written to {tmp_path}/full" in line
+    )
+
+
+def test_a_worker_that_cannot_be_started_is_one_message(mistake, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
+    assert "no-python: No such file or directory" in mistake("compile", model, "-o", tmp_path / "out.twm")
 
 
 def test_a_reproducer_that_is_none_is_one_line(tmp_path):

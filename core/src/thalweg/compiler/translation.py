@@ -64,24 +64,23 @@ def translate_isolated(
     for index in order:
         pending.put(index)
     results: dict[int, TranslatedKernel] = {}
-    failures: list[CompileError] = []
+    failures: list[Exception] = []
     lock = threading.Lock()
 
     def serve() -> None:
-        with _Worker(job) as worker:
-            while not failures:
-                try:
-                    index = pending.get_nowait()
-                except queue.Empty:
-                    return
-                try:
+        try:
+            with _Worker(job) as worker:
+                while not failures:
+                    try:
+                        index = pending.get_nowait()
+                    except queue.Empty:
+                        return
                     result = worker.translate(sources[index])
-                except CompileError as error:
-                    failures.append(error)
-                    return
-                with lock:
-                    results[index] = result
-                    progress(len(results), len(sources))
+                    with lock:
+                        results[index] = result
+                        progress(len(results), len(sources))
+        except Exception as error:  # raised below, in the thread that asked
+            failures.append(error)
 
     count = max(1, min(usable_cores(), len(sources)))
     threads = [threading.Thread(target=serve, name=f"translate-{i}") for i in range(count)]
@@ -159,10 +158,16 @@ class _Worker:
             (line for line in lines if "LLVM ERROR" in line or "Assertion" in line),
             lines[-1] if lines else "",
         )
-        reproducer = write_reproducer(self._job, source)
-        return (
+        death = (
             f"the code generator of {self._job.backend!r} died on kernel {source.name} (exit status {status}"
-            f"{': ' + cause if cause else ''}); a reproducer is in {reproducer}, try"
+            f"{': ' + cause if cause else ''})"
+        )
+        try:
+            reproducer = write_reproducer(self._job, source)
+        except OSError as error:
+            return f"{death}; a reproducer cannot be written to {error.filename}: {error.strerror}"
+        return (
+            f"{death}; a reproducer is in {reproducer}, try"
             f" `python -m thalweg.compiler.reproduce {reproducer}`"
         )
 
