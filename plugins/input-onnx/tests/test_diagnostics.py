@@ -127,8 +127,8 @@ def test_all_unsupported_nodes_are_reported_at_once():
     assert lines[0] == "input: this ONNX model cannot be compiled, 3 nodes are not supported:"
     assert lines[1].startswith("  node 'find': NonZero (domain ai.onnx, opset 17): this op is not supported")
     assert lines[2] == (
-        "  node 'wave': Wave (domain com.example, opset 3): ops of this domain are not known; give the model a "
-        "local function that defines the op, or replace it by standard ops"
+        "  node 'wave': Wave (domain com.example, opset 3): ops of this domain are not known; give the "
+        "model a local function that defines the op, or replace it by standard ops"
     )
     assert lines[3].startswith("  node 'distinct': Unique (domain ai.onnx, opset 17)")
     assert len(lines) == 4

@@ -167,6 +167,8 @@ class Emitter:
 
     def broadcast_to(self, x: Tensor, shape: Sequence[int]) -> Tensor:
         """Broadcast as NumPy does."""
+        if len(shape) < x.rank or broadcast_shapes(x.shape, shape) != tuple(shape):
+            raise InvalidArgument(f"{list(x.shape)} does not broadcast to {list(shape)}")
         if tuple(shape) == x.shape:
             return x
         if 0 in shape:

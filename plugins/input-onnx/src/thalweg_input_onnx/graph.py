@@ -112,6 +112,8 @@ class _GraphImporter:
             raise InvalidArgument(
                 f"{self.model.label}: node {node_name(proto)!r} ({proto.op_type}): {error}"
             ) from None
+        except UnicodeDecodeError:
+            raise
         except (ArithmeticError, LookupError, TypeError, ValueError, MemoryError) as error:
             raise self._malformed(proto, inputs, error) from error
         for name, output in zip(proto.output, outputs):
@@ -160,7 +162,7 @@ class _GraphImporter:
                 give_defaults(light, node)
         try:
             onnx.shape_inference.infer_shapes(light, check_type=True, strict_mode=True)
-        except (onnx.shape_inference.InferenceError, RuntimeError) as error:
+        except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
             return " ".join(str(error).split())
         return ""
 
@@ -185,7 +187,10 @@ class _GraphImporter:
     def _types(self) -> dict[str, tuple[tuple[int, ...], str]]:
         if self._inferred is None:
             self._inferred = {}
-            inferred = onnx.shape_inference.infer_shapes(without_large_initializers(self.inlined.proto))
+            try:
+                inferred = onnx.shape_inference.infer_shapes(without_large_initializers(self.inlined.proto))
+            except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+                return self._inferred  # no stand-ins then: what depends on a node with a problem is left out
             for info in [*inferred.graph.value_info, *inferred.graph.output]:
                 tensor = info.type.tensor_type
                 if not tensor.HasField("shape") or not all(d.HasField("dim_value") for d in tensor.shape.dim):

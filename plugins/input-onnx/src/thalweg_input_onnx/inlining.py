@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import onnx
 import onnx.inliner
+from thalweg.api import InvalidArgument
 
 from thalweg_input_onnx.model_file import Model, without_large_initializers
 from thalweg_input_onnx.registry import OPS, find_schema
@@ -21,7 +22,11 @@ def inline_functions(model: Model) -> Model:
     """
     tried: set[tuple[str, str]] = set()
     if model.proto.functions:
-        light = onnx.inliner.inline_local_functions(without_large_initializers(model.proto))
+        try:
+            light = onnx.inliner.inline_local_functions(without_large_initializers(model.proto))
+        except (RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise InvalidArgument(f"{model.label}: its functions cannot be inlined: {reason}") from None
         model = replace(model, proto=light)
     while wanted := _expandable(model) - tried:  # a body may use further such ops
         light = without_large_initializers(model.proto)
@@ -59,7 +64,7 @@ def _inlined(proto: onnx.ModelProto, identifier: tuple[str, str]) -> onnx.ModelP
             give_defaults(proto, node)
     try:
         return onnx.inliner.inline_selected_functions(proto, [identifier], inline_schema_functions=True)
-    except RuntimeError:
+    except (RuntimeError, ValueError):
         return proto
 
 
