@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import signal
 from collections.abc import Callable, Iterator
 
@@ -39,16 +40,22 @@ CONFIGURATIONS = (
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
-    """End a test that hangs: the alarm interrupts waits for locks, and native waits between two slices."""
+    """End a test that hangs.
+
+    The alarm interrupts waits for locks, and native waits between two slices. Should something native not
+    come back at all, the process ends a little later, with the stacks of its threads.
+    """
 
     def too_long(signal_number: int, frame: object) -> None:
         raise TimeoutError(f"{item.nodeid} took more than {TEST_SECONDS} s")
 
     before = signal.signal(signal.SIGALRM, too_long)
     signal.alarm(TEST_SECONDS)
+    faulthandler.dump_traceback_later(TEST_SECONDS + 15, exit=True)
     try:
         return (yield)
     finally:
+        faulthandler.cancel_dump_traceback_later()
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
 
@@ -83,9 +90,9 @@ def explode(bindings, constants, workgroup_id, workgroup_count) -> None:
 HOST_ENTRIES = (EntryPoint("add_one", 1, binding_access=("rw",)), EntryPoint("explode", 0))
 
 
-def make_loaders() -> LoaderSet:
-    """Return the ELF loader, and one for host kernels under the format ``python``."""
-    functions = {"add_one": add_one, "explode": explode}
+def make_loaders(**more: Callable[..., None]) -> LoaderSet:
+    """Return the ELF loader, and one for host kernels (these, and ``more``) under the format ``python``."""
+    functions = {"add_one": add_one, "explode": explode, **more}
     return LoaderSet(
         [
             LoaderEntry("thalweg-elf", ELF_FORMATS, ElfLoader),
@@ -94,19 +101,25 @@ def make_loaders() -> LoaderSet:
     )
 
 
-def make_device(configuration: str) -> LocalDevice:
-    """Create the device that a configuration's words describe: driver, processor, threads."""
+def make_device(configuration: str, **kernels: Callable[..., None]) -> LocalDevice:
+    """Create the device that a configuration names (driver, processor, threads), with these host kernels."""
     driver, processor, *threads = configuration.split()
     params = {"processor": processor}
     if threads:
         params["threads"] = threads[0]
-    return LocalDriver(driver, make_loaders()).create_device("", params)
+    return LocalDriver(driver, make_loaders(**kernels)).create_device("", params)
 
 
 @pytest.fixture(params=CONFIGURATIONS)
-def device(request: pytest.FixtureRequest) -> Iterator[LocalDevice]:
+def configuration(request: pytest.FixtureRequest) -> str:
     """Each driver with each processor."""
-    made = make_device(request.param)
+    return request.param
+
+
+@pytest.fixture
+def device(configuration: str) -> Iterator[LocalDevice]:
+    """A device of each configuration."""
+    made = make_device(configuration)
     yield made
     made.close()
 
@@ -164,6 +177,6 @@ def run(device: LocalDevice) -> Callable[..., None]:
 
 
 @pytest.fixture(scope="session")
-def open_device() -> Callable[[str], LocalDevice]:
+def open_device() -> Callable[..., LocalDevice]:
     """A function: create the device that a configuration's words describe; the test closes it."""
     return make_device

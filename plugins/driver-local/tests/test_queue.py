@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import threading
 
@@ -11,6 +12,8 @@ from thalweg.api import Aborted, InvalidArgument, OutOfRange, PermissionDenied
 from thalweg.hal.buffer import Buffer
 from thalweg.hal.command_buffer import BufferRef, CommandBuffer
 from thalweg.hal.types import BufferParams, BufferUsage, MemoryAccess
+from thalweg.module.module import ExecutableRecord
+from thalweg.module.program import EntryPoint
 
 
 def test_a_barrier_signals(device):
@@ -270,3 +273,63 @@ def test_buffers_and_executables_of_another_device_are_refused(device):
         device.queue_execute(commands.finalize())
     with pytest.raises(InvalidArgument, match="got a OtherBuffer"):
         device.queue_execute(_slot_fill(), [BufferRef(), BufferRef(OtherBuffer())])
+
+
+def test_what_has_ended_lets_go_of_its_buffers(device):
+    semaphore = device.create_semaphore()
+    for step in range(200):
+        buffer = device.allocator.allocate(64)
+        device.queue_fill(
+            BufferRef(buffer), b"\x01", wait=[(semaphore, step)], signal=[(semaphore, step + 1)]
+        )
+    del buffer
+    device.wait_idle()
+    assert device.allocator.statistics()["live_buffers"] == 0
+
+
+def test_work_in_flight_holds_its_buffers(device):
+    gate, done = device.create_semaphore(), device.create_semaphore()
+    source, target = device.allocator.allocate(64), device.allocator.allocate(64)
+    device.queue_copy(BufferRef(source), BufferRef(target), wait=[(gate, 1)], signal=[(done, 1)])
+    del source, target
+    gc.collect()
+    assert device.allocator.statistics()["live_buffers"] == 2
+    gate.signal(1)
+    done.wait(1, 60)
+
+
+def device_that_calls_itself(open_device, configuration, method):
+    """Return a device, and a command buffer whose one host kernel calls ``method`` of the device."""
+    made = []
+    device = open_device(configuration, call_back=lambda *_: getattr(made[0], method)())
+    made.append(device)
+    entries = (EntryPoint("call_back", 0),)
+    commands = CommandBuffer()
+    commands.dispatch(
+        device.prepare_executable(ExecutableRecord("host", "python", b"", entries)), 0, (1, 1, 1)
+    )
+    return device, commands.finalize()
+
+
+def test_a_host_kernel_may_close_its_device(open_device, configuration):
+    """What still waits, and what is ready behind it, fails; nothing waits for itself."""
+    device, commands = device_that_calls_itself(open_device, configuration, "close")
+    gate, never = device.create_semaphore(), device.create_semaphore()
+    closed, behind, stranded = (device.create_semaphore() for _ in range(3))
+    device.queue_execute(None, wait=[(never, 1)], signal=[(stranded, 1)])
+    device.queue_execute(commands, wait=[(gate, 1)], signal=[(closed, 1)])
+    device.queue_execute(None, wait=[(gate, 1)], signal=[(behind, 1)])
+    gate.signal(1)
+    closed.wait(1, 60)
+    for semaphore in (behind, stranded):
+        with pytest.raises(Aborted, match="closed while this work was waiting"):
+            semaphore.wait(1, 60)
+
+
+def test_a_host_kernel_that_waits_for_its_own_device_fails(open_device, configuration):
+    device, commands = device_that_calls_itself(open_device, configuration, "wait_idle")
+    done = device.create_semaphore()
+    device.queue_execute(commands, signal=[(done, 1)])
+    with pytest.raises(Aborted, match="host work cannot wait for its own device to be idle"):
+        done.wait(1, 60)
+    device.close()
