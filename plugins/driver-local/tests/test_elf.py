@@ -231,6 +231,69 @@ def test_damage_is_named(image, name):
     assert REFUSAL in refused(bytes(image.data))
 
 
+def hostile_image(symbols: int, relocations: int, segments: int) -> bytes:
+    """Return an image of one data segment over the whole file, repeated: dear to read without limits."""
+    header_bytes, dynamic_bytes, name_bytes = 64 + 56 * (segments + 1), 16 * 9, 200_000
+    dynamic = header_bytes
+    hashes = dynamic + dynamic_bytes
+    strings = hashes + 8
+    table = strings + name_bytes
+    rela = table + 24 * symbols
+    size = rela + 24 * relocations
+    data = bytearray(size)
+    struct.pack_into(
+        "<16sHHIQQQIHHHHHH",
+        data,
+        0,
+        b"\x7fELF\2\1\1",
+        3,
+        MACHINE,
+        1,
+        0,
+        64,
+        0,
+        0,
+        64,
+        56,
+        segments + 1,
+        0,
+        0,
+        0,
+    )
+    for index in range(segments):
+        address = index * ((size + 0xFFF) & ~0xFFF)
+        struct.pack_into("<IIQQQQQQ", data, 64 + 56 * index, PT_LOAD, 6, 0, address, 0, size, size, 4096)
+    struct.pack_into(
+        "<IIQQQQQQ", data, 64 + 56 * segments, PT_DYNAMIC, 6, dynamic, 0, 0, dynamic_bytes, dynamic_bytes, 8
+    )
+    tags = {
+        4: hashes,
+        5: strings,
+        10: name_bytes,
+        6: table,
+        11: 24,
+        7: rela,
+        8: 24 * relocations,
+        9: 24,
+        0: 0,
+    }
+    for index, (tag, value) in enumerate(tags.items()):
+        struct.pack_into("<QQ", data, dynamic + 16 * index, tag, value)
+    struct.pack_into("<II", data, hashes, 1, symbols)
+    data[strings : table - 1] = b"a" * (name_bytes - 1)
+    for index in range(symbols):
+        struct.pack_into("<IBBHQQ", data, table + 24 * index, 0, 0x12, 0, 1, 0, 0)
+    return bytes(data)
+
+
+def test_names_and_segments_have_limits():
+    """A few megabytes cannot ask for gigabytes of copying, or for every segment at each relocation."""
+    assert "symbol 1 is outside the string table or over 1024 bytes" in refused(hostile_image(20000, 0, 1))
+    assert "more than 64 PT_LOAD segments" in refused(hostile_image(1, 1000, 65))
+    parsed = parse_elf(hostile_image(1, 0, 64), MACHINE)
+    assert len(parsed.segments) == 64 and parsed.functions == {}
+
+
 def test_segments_that_share_a_page_are_refused(kernel_image):
     image = Image(kernel_image)
     first, second = image.headers(PT_LOAD)[:2]

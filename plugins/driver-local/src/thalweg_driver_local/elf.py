@@ -24,6 +24,9 @@ RELATIVE_RELOCATIONS = {62: 8, 183: 1027, 243: 3}
 """``e_machine`` → R_X86_64_RELATIVE, R_AARCH64_RELATIVE, R_RISCV_RELATIVE."""
 
 MAXIMUM_IMAGE_BYTES = 1 << 30
+MAXIMUM_SEGMENTS = 64
+MAXIMUM_NAME_BYTES = 1024
+"""Limits that keep the time for a hostile image proportional to its size."""
 
 PT_LOAD, PT_DYNAMIC = 1, 2
 IGNORED_SEGMENTS = {
@@ -161,6 +164,8 @@ class _Parser:
             if flags & WRITE and flags & EXECUTE:
                 raise _damaged(f"segment {index} is writable and executable")
             self.segments.append(segment)
+            if len(self.segments) > MAXIMUM_SEGMENTS:
+                raise _damaged(f"it has more than {MAXIMUM_SEGMENTS} PT_LOAD segments")
 
     def _check_segments(self) -> int:
         if not self.segments:
@@ -239,9 +244,11 @@ class _Parser:
 
 
 def _string(names: bytes, start: int, index: int) -> str:
-    end = names.find(b"\0", start)
+    end = names.find(b"\0", start, start + MAXIMUM_NAME_BYTES + 1)
     if start >= len(names) or end < 0:
-        raise _damaged(f"the name of symbol {index} is outside the string table")
+        raise _damaged(
+            f"the name of symbol {index} is outside the string table or over {MAXIMUM_NAME_BYTES} bytes"
+        )
     try:
         return names[start:end].decode("ascii")
     except UnicodeDecodeError:
