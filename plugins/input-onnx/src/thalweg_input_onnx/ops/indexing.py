@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 
 import numpy as np
@@ -88,15 +88,58 @@ def _flat(places: Sequence[np.ndarray] | np.ndarray, shape: Sequence[int]) -> np
 
 
 def _placed(b: Emitter, node: Node, data: Tensor, updates: Tensor, positions: np.ndarray) -> Tensor:
-    """Replace the elements of ``data`` at flat ``positions`` by ``updates``; the last of equal positions
-    wins.
+    """Replace the elements of ``data`` at flat ``positions`` by ``updates``, or combine the two as the node's
+    ``reduction`` says; the last of equal positions wins.
     """
-    if node.attribute("reduction", "none") != "none":
-        raise UnsupportedForm(f"reduction {node.attribute('reduction')!r}", "use reduction none")
+    reduction = node.attribute("reduction", "none")
+    if reduction != "none":
+        return b.reshape(_combined(b, data, updates, positions.reshape(-1), COMBINE[reduction]), data.shape)
     source = np.arange(data.size, dtype=np.int64)
     source[positions.reshape(-1)] = data.size + np.arange(updates.size)
     pool = b.concat([b.reshape(data, (data.size,)), b.reshape(updates, (updates.size,))], 0)
     return b.reshape(b.gather(pool, b.constant(source), 0), data.shape)
+
+
+COMBINE: dict[str, Callable[[Scalar, Scalar], Scalar]] = {
+    "add": lambda v, u: v + u,
+    "mul": lambda v, u: v * u,
+    "max": lambda v, u: v.maximum(u),
+    "min": lambda v, u: v.minimum(u),
+}
+ROUNDS = 64
+"""How many updates of one element are unrolled."""
+
+
+def _combined(
+    b: Emitter,
+    data: Tensor,
+    updates: Tensor,
+    positions: np.ndarray,
+    combine: Callable[[Scalar, Scalar], Scalar],
+) -> Tensor:
+    """Combine the elements at ``positions`` with ``updates``: one round for each time a position recurs."""
+    result, pool = b.reshape(data, (data.size,)), b.reshape(updates, (updates.size,))
+    rounds = _recurrence(positions)
+    count = int(rounds.max(initial=-1)) + 1
+    if count > ROUNDS:
+        raise UnsupportedForm(f"{count} updates of one element", f"give each element at most {ROUNDS}")
+    for number in range(count):
+        chosen = np.flatnonzero(rounds == number)
+        source, touched = np.zeros(data.size, np.int64), np.zeros(data.size, np.bool_)
+        source[positions[chosen]], touched[positions[chosen]] = chosen, True
+        operands = [result, b.gather(pool, b.constant(source), 0), b.constant(touched)]
+        result = b.map(operands, lambda v, u, here: here.where(combine(v, u), v))
+    return result
+
+
+def _recurrence(positions: np.ndarray) -> np.ndarray:
+    """Return how often each position occurred before."""
+    order = np.argsort(positions, kind="stable")
+    ranked = positions[order]
+    first = np.searchsorted(ranked, ranked, side="left")
+    counts = np.empty(len(positions), np.int64)
+    counts[order] = np.arange(len(positions)) - first
+    return counts
 
 
 @onnx_op("Scatter", since=(9, 11))

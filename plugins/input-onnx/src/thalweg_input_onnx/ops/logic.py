@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+from thalweg.dtypes import numpy_dtype
+
 from thalweg_input_onnx.diagnostics import UnsupportedForm
 from thalweg_input_onnx.emitter import Emitter
 from thalweg_input_onnx.node import Node
@@ -81,3 +84,33 @@ def is_infinite(b: Emitter, node: Node, x: Tensor) -> Tensor:
         return v.equal(float("inf" if positive else "-inf"))
 
     return b.map([x], body, "i1")
+
+
+@onnx_op("BitShift", since=(11, 28))
+def bit_shift(b: Emitter, node: Node, x: Tensor, y: Tensor) -> Tensor:
+    """Shift by products and quotients with two powers of two of at most half the bits, so that both fit.
+
+    The right shift of a negative number fills with ones; amounts outside the width leave only the filling.
+    """
+    if x.dtype == "ui64":
+        raise UnsupportedForm("shifts of uint64", "cast to int64 first")
+    kind = numpy_dtype(x.dtype)
+    width = kind.itemsize * 8
+    amount = b.cast(y, "i64")
+    inside = b.map([amount], lambda n: (n >= 0) & (n < width), "i1")
+    first = b.map([amount], lambda n: n.maximum(0).minimum(width - 1) / 2)
+    second = b.map([amount, first], lambda n, half: n.maximum(0).minimum(width - 1) - half)
+    powers = b.constant((2 ** np.arange(width // 2 + 1)).astype(kind))
+    operands = [x, b.gather(powers, first, 0), b.gather(powers, second, 0), inside]
+
+    def left(v: Scalar, p: Scalar, q: Scalar, fits: Scalar) -> Scalar:
+        return fits.where(v * p * q, 0)
+
+    def right(v: Scalar, p: Scalar, q: Scalar, fits: Scalar) -> Scalar:
+        if v.is_unsigned:
+            return fits.where(v / p / q, 0)
+        size = (v < 0).where(~v, v)
+        shifted = fits.where(size / p / q, 0)
+        return (v < 0).where(~shifted, shifted)
+
+    return b.map(operands, left if node.required("direction") == "LEFT" else right)
