@@ -335,6 +335,11 @@ def as_json(extent: Extent) -> int | str:
     return extent if isinstance(extent, int) else str(extent)
 
 
+def from_json(value: int | str) -> Extent:
+    """Return what ``as_json`` wrote."""
+    return value if isinstance(value, int) else parse(value)
+
+
 def broadcast_shapes(shapes: Sequence[Sequence[Extent]]) -> tuple[Extent, ...]:
     """Return the shape that the shapes broadcast to, as NumPy does; an expression is taken not to be a
     broadcast 1.

@@ -18,6 +18,7 @@ def test_json(thalweg, compiled):
             "name": "main",
             "inputs": [{"name": "x", "shape": [4], "dtype": "f32"}],
             "outputs": [{"name": "y", "shape": [4], "dtype": "f32"}],
+            "limits": [],
         }
     ]
     (variant,) = description["variants"]

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from thalweg.codegen.packing import Packing
+from thalweg.extents import Extent
 from thalweg.module.program import EntryPoint
 
 if TYPE_CHECKING:
@@ -48,12 +49,13 @@ class TargetConfiguration:
 class KernelPlan:
     """One kernel that a backend will make of a dispatch.
 
-    The kernel's bindings are the dispatch's operands in order, then its results in order.
-    ``workgroup_count`` is [x, y, z]; ``local_memory`` is bytes per workgroup; ``parameters`` (JSON) carry the
+    The kernel's bindings are the dispatch's operands in order, then its results in order; its push constants are the
+    values of ``Dispatch.dimensions``.
+    ``workgroup_count`` is [x, y, z], extents of the dispatch's dimensions; ``local_memory`` is bytes per workgroup; ``parameters`` (JSON) carry the
     backend's choices, such as tile sizes, from ``plan`` to ``translate``.
     """
 
-    workgroup_count: tuple[int, int, int]
+    workgroup_count: tuple[Extent, Extent, Extent]
     local_memory: int = 0
     parameters: Mapping[str, Any] = field(default_factory=dict)
 

@@ -24,6 +24,7 @@ from thalweg.codegen.target import (
     TranslatedKernel,
 )
 from thalweg.errors import ThalwegError
+from thalweg.extents import as_json, from_json
 from thalweg.module.program import EntryPoint
 
 _LENGTH = struct.Struct("<Q")
@@ -51,7 +52,7 @@ def encode_source(source: KernelSource) -> dict[str, Any]:
     return {
         "name": source.name,
         "text": source.text,
-        "plan": asdict(source.plan),
+        "plan": {**asdict(source.plan), "workgroup_count": list(map(as_json, source.plan.workgroup_count))},
         "packed": {str(i): list(shape) for i, shape in source.packed.items()},
     }
 
@@ -59,7 +60,8 @@ def encode_source(source: KernelSource) -> dict[str, Any]:
 def decode_source(message: Mapping[str, Any]) -> KernelSource:
     """Inverse of ``encode_source``."""
     plan = message["plan"]
-    kernel = KernelPlan(tuple(plan["workgroup_count"]), plan["local_memory"], plan["parameters"])
+    x, y, z = (from_json(count) for count in plan["workgroup_count"])
+    kernel = KernelPlan((x, y, z), plan["local_memory"], plan["parameters"])
     packed = {int(i): tuple(shape) for i, shape in message["packed"].items()}
     return KernelSource(message["name"], message["text"], kernel, packed)
 

@@ -13,35 +13,55 @@ from xdsl.ir.affine import AffineConstantExpr, AffineDimExpr, AffineMap
 
 from thalweg.dtypes import numpy_dtype
 from thalweg.errors import InvalidArgument, NotSupported, UnknownName
+from thalweg.extents import Extent
 from thalweg.ir.builder import SCALAR_OPERATIONS
-from thalweg.ir.dialects.tw import StructuredOp
+from thalweg.ir.dialects.tw import ExtentOp, StructuredOp
 from thalweg.ir.program import Program
-from thalweg.ir.types import element_name, shape_of
+from thalweg.ir.specialization import bind_dimensions, dimensions_of, specialize
+from thalweg.ir.types import element_name, extents_of, shape_of
 from thalweg.semantics.generic import BROADCAST, GenericForm, ScalarStep, evaluate_generic
+from thalweg.semantics.precision import stored
 from thalweg.semantics.scalar import SCALARS, Family
 from thalweg.semantics.structured import evaluate_structured
 
 
 def evaluate(program: Program, inputs: Sequence[np.ndarray], function: str = "main") -> list[np.ndarray]:
-    """Evaluate ``function`` of ``program`` on ``inputs``; returns its results in order.
+    """Evaluate ``function`` of ``program`` on ``inputs``; returns its results in order. Its dimensions are
+    read from the inputs' shapes.
 
-    :raises UnknownName: no such function. :raises InvalidArgument: an input's count, shape or dtype is wrong.
+    :raises UnknownName: no such function. :raises InvalidArgument: an input's count, shape or dtype is wrong,
+        two inputs disagree about a dimension, or one is beyond a limit.
     :raises NotSupported: naming an op that has no meaning here.
     """
+    found = _find(program, function)
+    if dimensions_of(found):
+        _check_count(found, inputs)
+        values = bind_dimensions(found, [np.shape(given) for given in inputs])
+        alone = Program(builtin.ModuleOp([found.clone()]), program.resources)
+        found = _find(specialize(alone, values), function)
+    return evaluate_function(found, inputs, program.resources)
+
+
+def _find(program: Program, name: str) -> func.FuncOp:
     for candidate in program.functions():
-        if candidate.sym_name.data == function:
-            return evaluate_function(candidate, inputs, program.resources)
+        if candidate.sym_name.data == name:
+            return candidate
     names = ", ".join(f.sym_name.data for f in program.functions())
-    raise UnknownName(f"no function {function!r} in the program; it has: {names}")
+    raise UnknownName(f"no function {name!r} in the program; it has: {names}")
+
+
+def _check_count(function: func.FuncOp, inputs: Sequence[np.ndarray]) -> None:
+    count = len(function.body.block.args)
+    if len(inputs) != count:
+        raise InvalidArgument(f"{function.sym_name.data} takes {count} inputs; got {len(inputs)}")
 
 
 def evaluate_function(
     function: func.FuncOp, inputs: Sequence[np.ndarray], resources: Mapping[str, np.ndarray]
 ) -> list[np.ndarray]:
-    """Evaluate one function; see ``evaluate``. Values are dropped after their last use."""
+    """Evaluate one function of static shapes; see ``evaluate``. Values are dropped after their last use."""
     block = function.body.block
-    if len(inputs) != len(block.args):
-        raise InvalidArgument(f"{function.sym_name.data} takes {len(block.args)} inputs; got {len(inputs)}")
+    _check_count(function, inputs)
     values: dict[SSAValue, np.ndarray] = {}
     for number, (argument, given) in enumerate(zip(block.args, inputs)):
         array = np.asarray(given)
@@ -115,24 +135,14 @@ def constant_array(value: Attribute, resources: Mapping[str, np.ndarray]) -> np.
     raise NotSupported("constant", f"a constant of this form cannot be evaluated: {value}")
 
 
-def _stored(value: float | int, dtype: np.dtype) -> float | int:
-    """Return a scalar constant as ``dtype`` holds it; integers modulo 2**bits."""
-    if dtype == np.bool_:
-        return bool(value)
-    if dtype.kind in "iu":
-        bits = np.array(int(value) & (1 << dtype.itemsize * 8) - 1, f"u{dtype.itemsize}")
-        return bits.view(dtype).item()
-    return float(np.float64(value).astype(dtype))
-
-
 def generic_form(op: GenericOp) -> GenericForm:
-    """Return a ``linalg.generic`` as plain data.
+    """Return a ``linalg.generic`` as plain data; its extents may be expressions.
 
     :raises NotSupported: naming a map that is no projected permutation, or an op of the body.
     """
     maps = [_projection(attribute.data) for attribute in op.indexing_maps]
     values = (*op.inputs, *op.outputs)
-    extents = _extents([shape_of(value) for value in values], maps, len(op.iterator_types))
+    extents = _extents([extents_of(value) for value in values], maps, len(op.iterator_types))
     kinds = [iterator.data for iterator in op.iterator_types]
     steps, yields = _body_steps(op)
     count = len(op.inputs)
@@ -159,8 +169,8 @@ def _projection(map_: AffineMap) -> tuple[int, ...]:
     return tuple(dimensions)
 
 
-def _extents(shapes, maps, rank: int) -> tuple[int, ...]:
-    extents: dict[int, int] = {}
+def _extents(shapes, maps, rank: int) -> tuple[Extent, ...]:
+    extents: dict[int, Extent] = {}
     for shape, map_ in zip(shapes, maps):
         for extent, dimension in zip(shape, map_):
             if dimension != BROADCAST and extents.setdefault(dimension, extent) != extent:
@@ -199,6 +209,8 @@ def _cast_index(op: Operation, steps: list[ScalarStep], operand: int, first: int
 def _step(op: Operation, operands: tuple[int, ...]) -> ScalarStep:
     if isinstance(op, IndexOp):
         return ScalarStep("index", dtype="i64", dimension=op.dim.value.data)
+    if isinstance(op, ExtentOp):
+        return ScalarStep("extent", dtype="i64", extent=op.extent())
     name = op.name.split(".")[1]
     if name not in SCALAR_OPERATIONS:
         raise NotSupported(op.name, f"{op.name} in the body of a linalg.generic cannot be evaluated")
@@ -206,7 +218,7 @@ def _step(op: Operation, operands: tuple[int, ...]) -> ScalarStep:
     if isinstance(op, arith.ConstantOp):
         assert isinstance(op.value, builtin.IntegerAttr | builtin.FloatAttr), op
         value = op.value.value.data
-        return ScalarStep("constant", dtype=dtype, value=_stored(value, numpy_dtype(dtype)))
+        return ScalarStep("constant", dtype=dtype, value=stored(value, numpy_dtype(dtype)))
     if isinstance(op, arith.CmpfOp | arith.CmpiOp):
         return ScalarStep(name, operands, predicate=op.predicate.value.data)
     if SCALARS[name].family is Family.CAST:

@@ -1,7 +1,7 @@
 """What every op means, as NumPy functions: one pure function per ``tw`` op, and one per scalar operation.
 
 The compiler evaluates constants with them and the vmvx loader runs them as kernels, so the folder imports
-NumPy, ml_dtypes and ``thalweg.errors``/``thalweg.dtypes`` only. Other targets are checked against it; it
+NumPy, ml_dtypes and ``thalweg.errors``/``dtypes``/``extents`` only. Other targets are checked against it; it
 favours plainness and accuracy: float32 sums (but those of BLAS) and transcendental functions are computed
 in float64, halves in float32 or better.
 """
@@ -18,6 +18,7 @@ from thalweg.semantics.structured import (
     reshape,
     slice,
     softmax,
+    splat,
 )
 from thalweg.semantics.windows import conv, reduce_window
 
@@ -37,4 +38,5 @@ __all__ = [
     "reshape",
     "slice",
     "softmax",
+    "splat",
 ]

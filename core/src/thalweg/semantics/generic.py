@@ -16,6 +16,7 @@ from itertools import product
 import numpy as np
 
 from thalweg.dtypes import numpy_dtype
+from thalweg.extents import Extent, static
 from thalweg.semantics.scalar import COMBINERS, SCALARS, combine
 
 PIECE_ELEMENTS = 1 << 16
@@ -29,8 +30,9 @@ BROADCAST = -1
 class ScalarStep:
     """One operation of the body on value numbers ``operands``; its result is the next value number.
 
-    ``dtype`` is the result's element type of casts, ``constant`` and ``index``; ``predicate`` of comparisons;
-    ``value`` of ``constant``; ``dimension`` of ``index``.
+    ``dtype`` is the result's element type of casts, ``constant``, ``index`` and ``extent``; ``predicate`` of
+    comparisons; ``value`` of ``constant``; ``dimension`` of ``index``; ``extent`` of ``extent``, which gives
+    the extent's value (i64).
     """
 
     name: str
@@ -39,6 +41,7 @@ class ScalarStep:
     predicate: int = 0
     value: float | int = 0
     dimension: int = 0
+    extent: Extent = 0
 
 
 @dataclass(frozen=True)
@@ -47,10 +50,11 @@ class GenericForm:
 
     Values of the body are numbered: inputs, outputs (the accumulators), then one per step. ``input_maps`` and
     ``output_maps`` have one iteration dimension (or ``BROADCAST``) per operand dimension. ``reductions`` are
-    the reduction dimensions. ``yields`` has one value number per output.
+    the reduction dimensions. ``yields`` has one value number per output. Extents may be expressions; the form
+    is evaluated once they are numbers.
     """
 
-    extents: tuple[int, ...]
+    extents: tuple[Extent, ...]
     reductions: tuple[int, ...]
     input_maps: tuple[tuple[int, ...], ...]
     output_maps: tuple[tuple[int, ...], ...]
@@ -63,7 +67,15 @@ class GenericForm:
         """The value number of the first step's result."""
         return len(self.input_maps) + len(self.output_maps)
 
-    def output_shape(self, output: int) -> tuple[int, ...]:
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """The extents, as numbers.
+
+        :raises UnknownOrder: one is an expression.
+        """
+        return static(self.extents)
+
+    def output_shape(self, output: int) -> tuple[Extent, ...]:
         """Return the shape of an output."""
         return tuple(1 if d == BROADCAST else self.extents[d] for d in self.output_maps[output])
 
@@ -109,11 +121,12 @@ def evaluate_generic(
     :returns: new arrays, one per output.
     """
     rank = len(form.extents)
-    results = [np.empty(form.output_shape(i), numpy_dtype(name)) for i, name in enumerate(form.output_dtypes)]
+    shapes = [static(form.output_shape(i)) for i in range(len(form.output_maps))]
+    results = [np.empty(shape, numpy_dtype(name)) for shape, name in zip(shapes, form.output_dtypes)]
     for result, before in zip(results, initial):
         if before is not None and form.reads_outputs:
             result[...] = before
-    if 0 in form.extents:
+    if 0 in form.sizes:
         return results
     sources = [align(array, map_, rank) for array, map_ in zip(inputs, form.input_maps)]
     # A constant result index selects index 0, a view: writes reach the result.
@@ -126,17 +139,17 @@ def evaluate_generic(
 
 def _pieces(form: GenericForm) -> Iterator[tuple[slice, ...]]:
     """Split the parallel dimensions, outermost first, into pieces of about ``PIECE_ELEMENTS`` points."""
-    sizes = list(form.extents)
-    for d, extent in enumerate(form.extents):
+    sizes = list(form.sizes)
+    for d, extent in enumerate(form.sizes):
         if d in form.reductions:
             continue
         rest = int(np.prod(sizes[d + 1 :], dtype=np.int64)) * int(np.prod(sizes[:d], dtype=np.int64))
         sizes[d] = min(extent, max(1, PIECE_ELEMENTS // rest))
         if sizes[d] > 1:
             break
-    ranges = [range(0, extent, size) for extent, size in zip(form.extents, sizes)]
+    ranges = [range(0, extent, size) for extent, size in zip(form.sizes, sizes)]
     for starts in product(*ranges):
-        yield tuple(slice(s, min(s + n, e)) for s, n, e in zip(starts, sizes, form.extents))
+        yield tuple(slice(s, min(s + n, e)) for s, n, e in zip(starts, sizes, form.sizes))
 
 
 def _cut(array: np.ndarray, piece: Sequence[slice | int]) -> np.ndarray:
@@ -162,7 +175,7 @@ def _evaluate_piece(form: GenericForm, piece: tuple[slice, ...], sources, target
 
 def _fold_by_index(form: GenericForm, piece: tuple[slice, ...], inputs, outputs) -> None:
     """Fold a body that is no plain combination, in row-major order of the reduction dimensions."""
-    for index in product(*(range(form.extents[d]) for d in form.reductions)):
+    for index in product(*(range(form.sizes[d]) for d in form.reductions)):
         here = list(piece)
         for d, i in zip(form.reductions, index):
             here[d] = slice(i, i + 1)
@@ -204,6 +217,8 @@ def _liveness(form: GenericForm, wanted: Sequence[int]) -> tuple[set[int], dict[
 def _apply(step: ScalarStep, operands: list[np.ndarray], piece: tuple[slice, ...]) -> np.ndarray:
     if step.name == "constant":
         return np.full((1,) * len(piece), step.value, numpy_dtype(step.dtype))
+    if step.name == "extent":
+        return np.full((1,) * len(piece), static((step.extent,))[0], numpy_dtype(step.dtype))
     if step.name == "index":
         part = piece[step.dimension]
         shape = [1] * len(piece)

@@ -23,6 +23,16 @@ def is_float(dtype: np.dtype) -> bool:
     return np.dtype(dtype) in FLOATS
 
 
+def stored(value: float | int, dtype: np.dtype) -> float | int:
+    """Return a scalar as ``dtype`` holds it; integers modulo 2**bits."""
+    if dtype == np.bool_:
+        return bool(value)
+    if dtype.kind in "iu":
+        bits = np.array(int(value) & (1 << dtype.itemsize * 8) - 1, f"u{dtype.itemsize}")
+        return bits.view(dtype).item()
+    return float(np.float64(value).astype(dtype))
+
+
 def wrap(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Return integers reduced modulo 2**bits to ``dtype`` (``i1``: the lowest bit)."""
     if np.dtype(dtype) == np.bool_:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from thalweg.errors import OutOfRange
-from thalweg.semantics.precision import EXACT_IN_FLOAT64, FLOAT64, is_float, wrap
+from thalweg.semantics.precision import EXACT_IN_FLOAT64, FLOAT64, is_float, stored, wrap
 from thalweg.semantics.windows import conv, reduce_window
 
 
@@ -97,6 +97,11 @@ def reshape(x: np.ndarray, *, shape: Sequence[int]) -> np.ndarray:
     return x.reshape(tuple(shape))
 
 
+def splat(*, value: float | int, shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
+    """Return a read-only view of one repeated value; an integer is taken modulo 2**bits."""
+    return np.broadcast_to(np.asarray(stored(value, np.dtype(dtype)), dtype), tuple(shape))
+
+
 OPERATIONS: dict[str, Callable[..., np.ndarray]] = {
     "matmul": matmul,
     "conv": conv,
@@ -108,11 +113,12 @@ OPERATIONS: dict[str, Callable[..., np.ndarray]] = {
     "slice": slice,
     "pad": pad,
     "reshape": reshape,
+    "splat": splat,
 }
 """Name of a ``tw`` op, without the dialect → its meaning."""
 
-_TAKES_SHAPE = frozenset({"slice", "reshape"})
-_TAKES_DTYPE = frozenset({"matmul", "conv"})
+_TAKES_SHAPE = frozenset({"slice", "reshape", "splat"})
+_TAKES_DTYPE = frozenset({"matmul", "conv", "splat"})
 
 
 def evaluate_structured(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from thalweg.api import NotSupported
 from thalweg.ir import element_name
-from thalweg.ir.dialects import linalg
+from thalweg.ir.dialects import linalg, tw
 from xdsl.dialects import arith, math
 from xdsl.dialects.builtin import FloatAttr
 from xdsl.ir import Block, Operation, SSAValue

@@ -40,7 +40,11 @@ class LlvmCpuBackend(TargetBackend):
         dispatch = Dispatch.parse(kernel.text)
         access = ("r",) * len(dispatch.operands) + ("w",) * len(dispatch.results)
         entry = EntryPoint(
-            kernel.name, len(access), len(dispatch.dimensions), local_memory=kernel.plan.local_memory, binding_access=access
+            kernel.name,
+            len(access),
+            len(dispatch.dimensions),
+            local_memory=kernel.plan.local_memory,
+            binding_access=access,
         )
         dumps = {
             ".ll": text.encode(),

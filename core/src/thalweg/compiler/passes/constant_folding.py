@@ -35,13 +35,18 @@ def fold_constants(program: Program) -> None:
                 continue
             inputs = op.inputs if isinstance(op, linalg.GenericOp) else op.operands
             arrays = [a for a in (constant_array(v, program) for v in inputs) if a is not None]
-            if (
-                len(arrays) < len(inputs)
-                or not is_static(extents_of(op.results[0]))
-                or not _worth(op, arrays)
-            ):
+            if len(arrays) < len(inputs) or _depends_on_call(op) or not _worth(op, arrays):
                 continue
             replace(op, make_constant(_evaluate(op, arrays, program), program, _name(op)))
+
+
+def _depends_on_call(op: tw.StructuredOp | linalg.GenericOp) -> bool:
+    """Return whether a dimension is in the result's shape, in a slice's offsets or in a generic's body."""
+    extents = list(extents_of(op.results[0]))
+    if isinstance(op, tw.SliceOp):
+        extents += op.offset_extents()
+    extents += [inner.extent() for inner in op.walk() if isinstance(inner, tw.ExtentOp)]
+    return not is_static(extents)
 
 
 def _evaluate(op: Operation, arrays: list[np.ndarray], program: Program) -> np.ndarray:

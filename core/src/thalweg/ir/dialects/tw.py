@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Self
 
-from xdsl.dialects.builtin import DenseArrayBase, IntegerAttr, StringAttr, TensorType, i64
+from xdsl.dialects.builtin import ArrayAttr, DenseArrayBase, IntegerAttr, StringAttr, TensorType, i64
 from xdsl.ir import Attribute, Dialect, SSAValue
 from xdsl.irdl import (
     AnyAttr,
@@ -27,7 +27,7 @@ from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
 
 from thalweg.extents import Expression, Extent, parse
-from thalweg.ir.attributes import i64_array, ints, number, read_extents
+from thalweg.ir.attributes import i64_array, number, read_extents
 from thalweg.ir.types import extents_of
 
 ANY_TENSOR = TensorType
@@ -39,14 +39,16 @@ class StructuredOp(IRDLOperation):
     traits = traits_def(Pure())
     irdl_options = (ParsePropInAttrDict(),)
 
-    def parameters(self) -> dict[str, int | float | str | tuple[int, ...]]:
-        """Return property name → int, float, str or tuple of int, as ``thalweg.semantics`` takes them."""
-        values: dict[str, int | float | str | tuple[int, ...]] = {}
+    def parameters(self) -> dict[str, int | float | str | tuple[Extent, ...]]:
+        """Return property name → int, float, str or tuple of int, as ``thalweg.semantics`` takes them; an
+        offset of a slice may be an expression.
+        """
+        values: dict[str, int | float | str | tuple[Extent, ...]] = {}
         for name, attribute in sorted(self.properties.items()):
             if name == "operandSegmentSizes":
                 continue
-            if isinstance(attribute, DenseArrayBase):
-                values[name] = ints(attribute)
+            if isinstance(attribute, DenseArrayBase | ArrayAttr):
+                values[name] = read_extents(attribute)
             elif isinstance(attribute, StringAttr):
                 values[name] = attribute.data
             else:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from thalweg.ir import Dispatch, element_name, shape_of
+from thalweg.extents import Extent
+from thalweg.ir import Dispatch, element_name, extents_of
 from xdsl.ir import SSAValue
 
 from thalweg_target_llvm_cpu.builder import LLVM_TYPES, Int, KernelBuilder, Value, vector_type
@@ -35,7 +36,7 @@ class Place:
 
     coordinates: Sequence[Int]
     groups: Groups
-    shape: tuple[int, ...]
+    shape: tuple[Extent, ...]
 
     def dimension(self, b: KernelBuilder, dimension: int, lanes: int) -> Int:
         """Return the coordinate of an output dimension: one for all lanes, or a vector of ``lanes``."""
@@ -56,7 +57,7 @@ class Place:
                 return divided if group[0] == dimension else b.urem(divided, self.shape[dimension])
         return 0
 
-    def group_stride(self, strides: Sequence[int], group: tuple[int, ...]) -> int | None:
+    def group_stride(self, strides: Sequence[Extent], group: tuple[int, ...]) -> Extent | None:
         """Return the one stride with which ``strides`` walk the whole group, or ``None`` if there is none."""
         wide = [d for d in group if self.shape[d] != 1]
         if not wide:
@@ -68,7 +69,7 @@ class Place:
         return unit
 
 
-def _part(b: KernelBuilder, lanes: Value, divisor: int, extent: int, leading: bool) -> Value:
+def _part(b: KernelBuilder, lanes: Value, divisor: Extent, extent: Extent, leading: bool) -> Value:
     if divisor != 1:
         lanes = b.binary("udiv", lanes, b.integer(divisor, lanes.type))
     return lanes if leading else b.binary("urem", lanes, b.integer(extent, lanes.type))
@@ -85,7 +86,7 @@ class Epilogue:
         self.work = work or analyse(dispatch)
         self.generic = self.work.epilogue
         self.element = element_name(dispatch.results[0].type)
-        self.shape = shape_of(dispatch.results[0])
+        self.shape = extents_of(dispatch.results[0])
         self._dispatch = dispatch
         self._tensors: Tensors | None = None
 
@@ -99,7 +100,7 @@ class Epilogue:
             return []
         maps = [m.data for m in self.generic.indexing_maps.data]
         pairs = zip(self.generic.inputs, maps)
-        return [(v, map_access(m, shape_of(v))) for v, m in pairs if v is not self.work.root.results[0]]
+        return [(v, map_access(m, extents_of(v))) for v, m in pairs if v is not self.work.root.results[0]]
 
     def bind(self, b: KernelBuilder, tensors: Tensors | None = None) -> Tensors:
         """Load the addresses of all bindings; returns the kernel's tensors."""

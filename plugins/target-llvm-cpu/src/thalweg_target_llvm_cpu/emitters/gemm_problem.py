@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from math import prod
 
 from thalweg.ir import Dispatch, element_name, shape_of
-from thalweg.ir.dialects import tw
 from thalweg.ir.attributes import ints
+from thalweg.ir.dialects import tw
 
 from thalweg_target_llvm_cpu.emitters.work import analyse
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 from thalweg.codegen.target import DispatchPlan, KernelPlan
-from thalweg.ir import Dispatch, element_name, shape_of
+from thalweg.extents import Extent
+from thalweg.ir import Dispatch, element_name, extents_of
 from thalweg.ir.dialects import linalg
 
 from thalweg_target_llvm_cpu.builder import LLVM_TYPES, Int, KernelBuilder, Value
@@ -25,11 +27,12 @@ from thalweg_target_llvm_cpu.emitters.access import (
 from thalweg_target_llvm_cpu.emitters.nest import (
     Level,
     Split,
+    by_lanes,
     fitting_lanes,
     lanes_for,
     nest,
     split,
-    vector_starts,
+    vectors,
 )
 from thalweg_target_llvm_cpu.emitters.work import (
     analyse,
@@ -77,16 +80,16 @@ def form_of(dispatch: Dispatch, settings: Mapping[str, Any]) -> Form:
     op = analyse(dispatch).root
     assert isinstance(op, linalg.GenericOp)
     maps = [m.data for m in op.indexing_maps.data]
-    extents = shape_of(op.results[0])
-    accesses = [map_access(m, shape_of(v)) for v, m in zip([*op.inputs, *op.outputs], maps)]
+    extents = extents_of(op.results[0])
+    accesses = [map_access(m, extents_of(v)) for v, m in zip([*op.inputs, *op.outputs], maps)]
     indexed = {inner.dim.value.data for inner in op.body.block.ops if isinstance(inner, linalg.IndexOp)}
     classes = [d if d in indexed else -1 for d in range(len(extents))]
     space = collapse(extents, accesses, classes)
     lanes = lanes_for(settings, widest_bytes([op]))
     crossed = _crossed(op, space)
     if crossed is not None:
-        lanes = fitting_lanes(min(lanes, MAX_TILE), min(space.extents[crossed], space.extents[-1]))
-        return Form(op, space, lanes, crossed)
+        lanes = fitting_lanes(min(lanes, MAX_TILE), space.extents[crossed])
+        return Form(op, space, fitting_lanes(lanes, space.extents[-1]), crossed)
     return Form(op, space, fitting_lanes(lanes, space.extents[-1] if space.extents else 1), None)
 
 
@@ -98,11 +101,11 @@ def _crossed(op: linalg.GenericOp, space: Space) -> int | None:
     return None
 
 
-def iteration_extents(op: linalg.GenericOp) -> tuple[int, ...]:
+def iteration_extents(op: linalg.GenericOp) -> tuple[Extent, ...]:
     """Return the extent of each iteration dimension, from the operands that it indexes directly."""
-    extents = [1] * len(op.iterator_types.data)
+    extents: list[Extent] = [1] * len(op.iterator_types.data)
     for value, map_ in zip([*op.inputs, *op.outputs], op.indexing_maps.data):
-        for expression, extent in zip(map_.data.results, shape_of(value)):
+        for expression, extent in zip(map_.data.results, extents_of(value)):
             if hasattr(expression, "position"):
                 extents[expression.position] = extent
     return tuple(extents)
@@ -118,39 +121,81 @@ def plan(dispatch: Dispatch, settings: Mapping[str, Any]) -> DispatchPlan:
     return DispatchPlan(KernelPlan((division.count, 1, 1), parameters=parameters))
 
 
-def levels_of(form: Form) -> list[Level]:
-    """Return the nest: outer dimensions one by one, the innermost in blocks."""
+def levels_of(form: Form, whole: bool = True) -> list[Level]:
+    """Return the nest: outer dimensions one by one, the innermost in blocks, crossed ones in tiles (``whole`` or not)."""
     if not form.space.extents:
         return []
     *outer, inner = form.space.extents
     if form.crossed is not None:
         levels = [Level(extent) for extent in outer]
-        levels[form.crossed] = Level(outer[form.crossed], form.lanes)
-        return [*levels, Level(inner, form.lanes)]
+        levels[form.crossed] = Level(outer[form.crossed], form.lanes, whole)
+        return [*levels, Level(inner, form.lanes, whole)]
+    if not isinstance(inner, int):
+        return [*(Level(extent) for extent in outer), Level(inner, BLOCK, whole=False)]
     return [*(Level(extent) for extent in outer), Level(inner, min(BLOCK, max(inner, 1)))]
 
 
 def emit(b: KernelBuilder, dispatch: Dispatch, plan: KernelPlan, settings: Mapping[str, Any]) -> None:
     """Write the kernel."""
     form = form_of(dispatch, settings)
-    levels = levels_of(form)
     tensors = Tensors(b, dispatch)
     inputs = [tensors.of(v) if uses_operand(form.op, i) else None for i, v in enumerate(form.op.inputs)]
     if 0 in form.space.extents:
         return
-    with nest(b, levels, Split.of(plan.parameters["split"])) as coordinates:
-        if not levels:
-            _point(b, form, inputs, tensors.result, [], 1)
-            return
-        if form.crossed is not None:
-            _tile(b, form, inputs, tensors.result, coordinates)
-            return
-        whole, last = vector_starts(levels[-1].step, form.lanes)
+    division = Split.of(plan.parameters["split"])
+    if not form.space.extents:
+        _point(b, form, inputs, tensors.result, [], 1)
+    elif form.crossed is not None:
+        _tiles(b, form, inputs, tensors.result, division)
+    else:
+        inner = form.space.extents[-1]
+        by_lanes(b, inner, form.lanes, lambda lanes: _rows(b, form, inputs, tensors.result, division, lanes))
+
+
+def _rows(
+    b: KernelBuilder,
+    form: Form,
+    inputs: Sequence[Tensor | None],
+    output: Tensor,
+    division: Split,
+    lanes: int,
+) -> None:
+    """Walk the innermost dimension, block by block, in vectors of ``lanes``."""
+    levels = levels_of(form)
+    with nest(b, levels, division) as coordinates:
         *outer, start = coordinates
-        with b.loop(0, whole, form.lanes) as offset:
-            _point(b, form, inputs, tensors.result, [*outer, b.add(start, offset)], form.lanes)
-        if last >= 0:
-            _point(b, form, inputs, tensors.result, [*outer, b.add(start, last)], form.lanes)
+        length = levels[-1].step if levels[-1].whole else b.sub(levels[-1].stop(b, start), start)
+        vectors(
+            b, length, lanes, lambda at: _point(b, form, inputs, output, [*outer, b.add(start, at)], lanes)
+        )
+
+
+def _tiles(
+    b: KernelBuilder, form: Form, inputs: Sequence[Tensor | None], output: Tensor, division: Split
+) -> None:
+    """Walk the two crossed dimensions in square tiles; element by element where one is smaller than a tile."""
+    assert form.crossed is not None
+    sides = (form.crossed, len(form.space.extents) - 1)
+
+    def whole(lanes: int) -> None:
+        if lanes == 1:
+            partial()
+            return
+        with nest(b, levels_of(form), division) as corner:
+            _tile(b, form, inputs, output, corner)
+
+    def partial() -> None:
+        levels = levels_of(form, whole=False)
+        with nest(b, levels, division) as corner, ExitStack() as loops:
+            point = list(corner)
+            for d in sides:
+                point[d] = loops.enter_context(b.loop(corner[d], levels[d].stop(b, corner[d])))
+            _point(b, form, inputs, output, point, 1)
+
+    first, second = (form.space.extents[d] for d in sides)
+    by_lanes(
+        b, first, form.lanes, lambda lanes: by_lanes(b, second, form.lanes, whole) if lanes > 1 else partial()
+    )
 
 
 def uses_operand(op: linalg.GenericOp, index: int) -> bool:

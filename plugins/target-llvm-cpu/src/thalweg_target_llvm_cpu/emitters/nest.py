@@ -34,12 +34,14 @@ MAX_WORKGROUPS = 64
 class Level:
     """A loop over ``extent`` positions in steps of ``step`` ≤ ``extent``.
 
-    The last step is moved back to end at ``extent``, so every step is whole; what is computed twice then is the same
-    value, written twice.
+    The last step is moved back to end at ``extent``, so every step is ``whole``; what is computed twice then is the same
+    value, written twice. Where the extent may be smaller than the step, steps are not whole: who writes the body ends
+    a step with ``stop``.
     """
 
     extent: Extent
     step: int = 1
+    whole: bool = True
 
     @property
     def trips(self) -> Extent:
@@ -49,9 +51,13 @@ class Level:
     def position(self, b: KernelBuilder, trip: Int) -> Int:
         """Return where a step begins."""
         position = b.mul(trip, self.step)
-        if is_multiple(self.extent, self.step):
+        if not self.whole or is_multiple(self.extent, self.step):
             return position
         return b.minimum(position, b.sub(self.extent, self.step))
+
+    def stop(self, b: KernelBuilder, position: Int) -> Int:
+        """Return where the step that begins at ``position`` ends, for steps that are not whole."""
+        return b.minimum(b.add(position, self.step), self.extent)
 
 
 @dataclass(frozen=True)
@@ -165,21 +171,20 @@ def by_lanes(b: KernelBuilder, extent: Extent, lanes: int, write: Callable[[int]
     b.choose(fits, lambda: write(lanes), lambda: write(1))
 
 
-def vectors(b: KernelBuilder, start: Int, stop: Int, lanes: int, write: Callable[[Int], None]) -> None:
-    """Write a loop over ``[start, stop)`` by vectors of ``lanes``; a last vector that ends at ``stop`` may overlap.
+def vectors(b: KernelBuilder, length: Int, lanes: int, write: Callable[[Int], None]) -> None:
+    """Write a loop over ``[0, length)`` by vectors of ``lanes``; a last vector that ends at ``length`` may overlap.
 
-    ``stop`` is at least ``lanes``: the overlap may reach back before ``start``.
+    Of a run shorter than ``lanes`` it begins before 0: the run has to be the end of a longer one.
     """
-    length = b.sub(stop, start)
     rest = b.urem(length, lanes)
-    with b.loop(start, b.sub(stop, rest), lanes) as position:
-        write(position)
+    with b.loop(0, b.sub(length, rest), lanes) as offset:
+        write(offset)
     if isinstance(rest, int):
         if rest:
-            write(b.sub(stop, lanes))
+            write(b.sub(length, lanes))
         return
     with b.when(b.icmp("ne", b.integer(rest), b.integer(0))):
-        write(b.sub(stop, lanes))
+        write(b.sub(length, lanes))
 
 
 def has_cheap_masks(settings: Mapping[str, Any], element_bytes: int) -> bool:
