@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from thalweg.compiler.arena import Lifetime, aligned, peak_live_bytes, place
+from thalweg.module.arena import Lifetime, aligned, peak_live_bytes, place
 
 
 @pytest.mark.parametrize("seed", range(20))
