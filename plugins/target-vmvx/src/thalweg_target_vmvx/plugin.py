@@ -51,6 +51,7 @@ def thalweg_executable_loader(name: str) -> ExecutableLoaderSpec | None:
         name=name,
         summary="loads vmvx's bytecode",
         api_version=API_VERSION,
+        capabilities=frozenset({"host-kernels"}),  # brings in no machine code
         formats=(FORMAT,),
         create=_create_loader,
     )
