@@ -9,6 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from thalweg.api import Aborted, InvalidArgument, ModuleFormatError, NotSupported
+from thalweg.extents import static
+from thalweg.hal.executable import HostKernel
 from thalweg.ir import Dispatch, FunctionBuilder
 from thalweg.ir.dialects import tw
 from thalweg.module.module import ExecutableRecord
@@ -54,6 +56,19 @@ def record_of(function: Function, data: bytes | None = None) -> ExecutableRecord
     )
 
 
+def kernel_of(function: Function) -> HostKernel:
+    """Load an executable of one function; returns its kernel."""
+    (kernel,) = VmvxLoader().load(record_of(function)).kernels
+    assert isinstance(kernel, HostKernel)
+    return kernel
+
+
+def bindings_of(function: Function) -> list[memoryview]:
+    """Return zeroed bindings of the sizes that a function of static shapes takes."""
+    sizes = [static((type_.size,))[0] for type_ in (*function.operands, *function.results)]
+    return [memoryview(bytearray(size)) for size in sizes]
+
+
 def test_a_function_survives_the_round_trip():
     function = sample()
     encoded = encode_function(function)
@@ -65,6 +80,7 @@ def test_a_function_survives_the_round_trip():
     )  # fmt: skip
     for before, after in zip(function.instructions, decoded.instructions):
         if isinstance(before, Constant):
+            assert isinstance(after, Constant)
             np.testing.assert_array_equal(before.array, after.array)
         else:
             assert before == after
@@ -77,7 +93,9 @@ def test_a_splat_takes_one_element():
     assert len(encoded) < 40
     decoded = decode_function(encoded, "splat")
     verify(decoded)
-    np.testing.assert_array_equal(decoded.instructions[0].array, array)
+    (instruction,) = decoded.instructions
+    assert isinstance(instruction, Constant)
+    np.testing.assert_array_equal(instruction.array, array)
 
 
 def test_encoding_is_compact():
@@ -120,8 +138,8 @@ def run_verified(function: Function) -> None:
     """Run what the verifier passed; data may be refused, nothing else may go wrong."""
     if sum(type_.size for type_ in (*function.operands, *function.results)) > 1 << 20:
         return
-    (kernel,) = VmvxLoader().load(record_of(function)).kernels
-    bindings = [memoryview(bytearray(type_.size)) for type_ in (*function.operands, *function.results)]
+    kernel = kernel_of(function)
+    bindings = bindings_of(function)
     try:
         kernel.function(bindings, (), (0, 0, 0), (1, 1, 1))
     except (Aborted, MemoryError):
@@ -207,8 +225,8 @@ def test_entry_points_must_match_the_functions():
 
 def test_a_gather_out_of_range_aborts_naming_the_kernel():
     function = sample()
-    (kernel,) = VmvxLoader().load(record_of(function)).kernels
-    bindings = [memoryview(bytearray(type_.size)) for type_ in (*function.operands, *function.results)]
+    kernel = kernel_of(function)
+    bindings = bindings_of(function)
     kernel.function(bindings, (), (0, 0, 0), (1, 1, 1))
     np.frombuffer(bindings[2], np.int64)[1] = 5
     with pytest.raises(Aborted, match="sample: gather index 5 is outside a dimension of 5"):
@@ -217,8 +235,8 @@ def test_a_gather_out_of_range_aborts_naming_the_kernel():
 
 def test_short_or_missing_bindings_are_refused():
     function = sample()
-    (kernel,) = VmvxLoader().load(record_of(function)).kernels
-    bindings = [memoryview(bytearray(type_.size)) for type_ in (*function.operands, *function.results)]
+    kernel = kernel_of(function)
+    bindings = bindings_of(function)
     with pytest.raises(InvalidArgument, match="takes 4 bindings"):
         kernel.function(bindings[:3], (), (0, 0, 0), (1, 1, 1))
     bindings[0] = bindings[0][:-4]

@@ -60,4 +60,4 @@ class VmvxBackend(TargetBackend):
 
 def _entry_point(function: Function) -> EntryPoint:
     access = ("r",) * len(function.operands) + ("w",) * len(function.results)
-    return EntryPoint(function.name, len(access), binding_access=access)
+    return EntryPoint(function.name, len(access), len(function.dimensions), binding_access=access)

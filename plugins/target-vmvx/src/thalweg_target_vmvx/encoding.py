@@ -10,8 +10,9 @@ import zlib
 from collections.abc import Sequence
 
 import numpy as np
-from thalweg.api import ModuleFormatError
+from thalweg.api import InvalidArgument, ModuleFormatError
 from thalweg.dtypes import numpy_dtype
+from thalweg.extents import MAX_TEXT, Extent, dimension, is_static, names_in, parse, static
 from thalweg.semantics import GenericForm, ScalarStep
 
 from thalweg_target_vmvx.bytecode import (
@@ -22,6 +23,7 @@ from thalweg_target_vmvx.bytecode import (
     Function,
     Generic,
     Instruction,
+    Splat,
     Structured,
     TensorType,
 )
@@ -30,7 +32,12 @@ MAGIC = b"TWVMVX01"
 CONSTANT, GENERIC, SPLAT, STRUCTURED = 0, 1, 2, 16
 """Opcodes; a structured op's is ``STRUCTURED`` plus its code."""
 
+DYNAMIC = b"\x80\x00"
+"""What a function with dimensions starts with: no ``uint``, so that a loader without them refuses it."""
+
 MAX_RANK = 16
+MAX_DIMENSIONS = 64
+MAX_EXPRESSIONS = 4096
 MAX_INTEGER = 1 << 63
 
 _STRUCTURED_NUMBER = {name: code for code, (name, _) in enumerate(STRUCTURED_CODES)}
@@ -39,8 +46,10 @@ _STRUCTURED_NUMBER = {name: code for code, (name, _) in enumerate(STRUCTURED_COD
 class Writer:
     """Appends values to a byte string: integers as LEB128, signed ones in zigzag, the rest little-endian."""
 
-    def __init__(self) -> None:
+    def __init__(self, expressions: dict[Extent, int] | None = None) -> None:
         self.data = bytearray()
+        self.expressions = expressions
+        """In a function with dimensions, the number of each extent that is not written as itself."""
 
     def byte(self, value: int) -> None:
         """Append one byte."""
@@ -62,6 +71,18 @@ class Writer:
         self.uint(len(values))
         for value in values:
             self.int(value)
+
+    def extent(self, value: Extent) -> None:
+        """Append an extent: a number from 0 on as it is, -1 - k for expression k."""
+        if self.expressions is not None and not (isinstance(value, int) and value >= 0):
+            value = -1 - self.expressions.setdefault(value, len(self.expressions))
+        self.int(static((value,))[0])
+
+    def extents(self, values: Sequence[Extent]) -> None:
+        """Append a count and that many extents."""
+        self.uint(len(values))
+        for value in values:
+            self.extent(value)
 
     def number(self, value: float | int) -> None:
         """Append a tag (0 integer, 1 float64) and a number."""
@@ -85,7 +106,7 @@ class Writer:
     def tensor(self, type_: TensorType) -> None:
         """Append a tensor type."""
         self.dtype(type_.dtype)
-        self.ints(type_.shape)
+        self.extents(type_.shape)
 
     def array(self, array: np.ndarray) -> None:
         """Append an array's elements, row-major."""
@@ -100,6 +121,7 @@ class Reader:
         self.data = memoryview(data)
         self.offset = 0
         self.what = what
+        self.expressions: Sequence[Extent] | None = None
 
     def fail(self, problem: str) -> ModuleFormatError:
         """Return the error to raise for a problem at this place."""
@@ -147,6 +169,19 @@ class Reader:
         """Read a count and that many signed integers."""
         return tuple(self.int() for _ in range(self.count(limit)))
 
+    def extent(self) -> Extent:
+        """Read an extent."""
+        value = self.int()
+        if value >= 0 or self.expressions is None:
+            return value
+        if -1 - value >= len(self.expressions):
+            raise self.fail(f"expression {-1 - value} of {len(self.expressions)}")
+        return self.expressions[-1 - value]
+
+    def extents(self) -> tuple[Extent, ...]:
+        """Read a count and that many extents."""
+        return tuple(self.extent() for _ in range(self.count(MAX_RANK)))
+
     def number(self) -> float | int:
         """Read a tagged number."""
         tag = self.byte()
@@ -154,10 +189,10 @@ class Reader:
             raise self.fail(f"unknown number tag {tag}")
         return struct.unpack("<d", self.take(8))[0] if tag else self.int()
 
-    def text(self) -> str:
-        """Read UTF-8."""
+    def text(self, limit: int | None = None) -> str:
+        """Read UTF-8 of at most ``limit`` bytes."""
         try:
-            return bytes(self.take(self.count())).decode()
+            return bytes(self.take(self.count(limit))).decode()
         except UnicodeDecodeError:
             raise self.fail("text that is not UTF-8") from None
 
@@ -170,24 +205,42 @@ class Reader:
 
     def tensor(self) -> TensorType:
         """Read a tensor type."""
-        type_ = TensorType(self.dtype(), self.ints())
-        if any(extent < 0 for extent in type_.shape) or type_.size >= MAX_INTEGER:
+        type_ = TensorType(self.dtype(), self.extents())
+        if any(isinstance(extent, int) and extent < 0 for extent in type_.shape):
+            raise self.fail(f"impossible shape {type_.shape}")
+        if is_static(type_.shape) and type_.size >= MAX_INTEGER:
             raise self.fail(f"impossible shape {type_.shape}")
         return type_
 
     def array(self, type_: TensorType) -> np.ndarray:
         """Read the elements of a tensor."""
-        raw = self.take(type_.size)
+        if not is_static(type_.shape):
+            raise self.fail(f"elements of a {type_}, whose shape is not known here")
+        shape = static(type_.shape)
+        raw = self.take(static((type_.size,))[0])
         dtype = numpy_dtype(type_.dtype)
         if dtype == np.bool_ and max(raw, default=0) > 1:
             raise self.fail("i1 element that is neither 0 nor 1")
         bits = np.frombuffer(bytes(raw), f"<u{dtype.itemsize}").astype(f"u{dtype.itemsize}")
-        return bits.view(dtype).reshape(type_.shape)
+        return bits.view(dtype).reshape(shape)
 
 
 def encode_function(function: Function) -> bytes:
     """Return a function as bytes."""
-    out = Writer()
+    if not function.dimensions:
+        return _encode_body(function, Writer())
+    expressions: dict[Extent, int] = {}
+    body = _encode_body(function, Writer(expressions))
+    head = Writer()
+    head.data += DYNAMIC
+    for texts in (function.dimensions, [str(extent) for extent in expressions]):
+        head.uint(len(texts))
+        for text in texts:
+            head.text(text)
+    return bytes(head.data) + body
+
+
+def _encode_body(function: Function, out: Writer) -> bytes:
     out.text(function.name)
     for types in (function.operands, function.results):
         out.uint(len(types))
@@ -208,6 +261,10 @@ def _encode_instruction(out: Writer, instruction: Instruction) -> None:
         out.byte(SPLAT if splat else CONSTANT)
         out.tensor(_type_of(array))
         out.array(array.flat[:1] if splat else array)
+    elif isinstance(instruction, Splat):
+        out.byte(SPLAT)
+        out.tensor(instruction.result)
+        out.array(instruction.element)
     elif isinstance(instruction, Generic):
         out.byte(GENERIC)
         _encode_generic(out, instruction)
@@ -232,7 +289,7 @@ def _type_of(array: np.ndarray) -> TensorType:
 
 def _encode_generic(out: Writer, instruction: Generic) -> None:
     form = instruction.form
-    out.ints(form.extents)
+    out.extents(form.extents)
     out.ints(form.reductions)
     out.ints(instruction.inputs)
     for map_ in form.input_maps:
@@ -256,6 +313,8 @@ def _encode_step(out: Writer, step: ScalarStep) -> None:
         out.array(np.asarray(step.value, numpy_dtype(step.dtype)))
     elif step.name == "index":
         out.uint(step.dimension)
+    elif step.name == "extent":
+        out.extent(step.extent)
     elif step.name in ("cmpf", "cmpi"):
         out.byte(step.predicate)
 
@@ -266,6 +325,7 @@ def decode_function(data: bytes | memoryview, what: str) -> Function:
     :raises ModuleFormatError: for damaged data.
     """
     reader = Reader(data, what)
+    dimensions = _decode_dimensions(reader) if reader.data[: len(DYNAMIC)] == DYNAMIC else ()
     name = reader.text()
     operands = tuple(reader.tensor() for _ in range(reader.count()))
     results = tuple(reader.tensor() for _ in range(reader.count()))
@@ -273,7 +333,27 @@ def decode_function(data: bytes | memoryview, what: str) -> Function:
     returned = tuple(reader.uint() for _ in results)
     if reader.offset != len(reader.data):
         raise reader.fail(f"{len(reader.data) - reader.offset} bytes too many")
-    return Function(name, operands, results, instructions, returned)
+    return Function(name, operands, results, instructions, returned, dimensions)
+
+
+def _decode_dimensions(reader: Reader) -> tuple[str, ...]:
+    """Read a function's dimensions, and give the reader the expressions of them."""
+    reader.take(len(DYNAMIC))
+    names = [reader.text(MAX_TEXT) for _ in range(reader.count(MAX_DIMENSIONS))]
+    if not names or len(set(names)) != len(names):
+        raise reader.fail(f"dimensions {names}")
+    try:
+        for name in names:
+            dimension(name)
+        texts = [reader.text(MAX_TEXT) for _ in range(reader.count(MAX_EXPRESSIONS))]
+        expressions = [parse(text) for text in texts]
+    except InvalidArgument as error:
+        raise reader.fail(str(error)) from None
+    unknown = sorted(set(names_in(expressions)) - set(names))
+    if unknown:
+        raise reader.fail(f"the dimension {unknown[0]!r}, which is not one of {', '.join(names)},")
+    reader.expressions = expressions
+    return tuple(names)
 
 
 def _decode_instruction(reader: Reader) -> Instruction:
@@ -282,7 +362,10 @@ def _decode_instruction(reader: Reader) -> Instruction:
         return Constant(reader.array(reader.tensor()))
     if opcode == SPLAT:
         type_ = reader.tensor()
-        return Constant(np.broadcast_to(reader.array(TensorType(type_.dtype, ())), type_.shape))
+        element = reader.array(TensorType(type_.dtype, ()))
+        if not is_static(type_.shape):
+            return Splat(element, type_)
+        return Constant(np.broadcast_to(element, static(type_.shape)))
     if opcode == GENERIC:
         return _decode_generic(reader)
     if not STRUCTURED <= opcode < STRUCTURED + len(STRUCTURED_CODES):
@@ -294,7 +377,7 @@ def _decode_instruction(reader: Reader) -> Instruction:
 
 
 def _decode_generic(reader: Reader) -> Generic:
-    extents, reductions = reader.ints(), reader.ints()
+    extents, reductions = reader.extents(), reader.ints()
     inputs = reader.ints(limit=1 << 16)
     input_maps = tuple(reader.ints() for _ in inputs)
     initial = tuple(None if register == -1 else register for register in reader.ints(limit=1 << 16))
@@ -318,6 +401,8 @@ def _decode_step(reader: Reader) -> ScalarStep:
         return ScalarStep(name, operands, dtype, value=reader.array(TensorType(dtype, ())).item())
     if name == "index":
         return ScalarStep(name, operands, dtype, dimension=reader.uint())
+    if name == "extent":
+        return ScalarStep(name, operands, dtype, extent=reader.extent())
     predicate = reader.byte() if name in ("cmpf", "cmpi") else 0
     return ScalarStep(name, operands, dtype, predicate)
 

@@ -38,9 +38,14 @@ class VmvxLoader(ExecutableLoader):
         for function, entry in zip(functions, record.entries):
             verify(function)
             bindings = len(function.operands) + len(function.results)
-            if (entry.name, entry.binding_count, entry.constant_count) != (function.name, bindings, 0):
+            if (entry.name, entry.binding_count, entry.constant_count) != (
+                function.name,
+                bindings,
+                len(function.dimensions),
+            ):
                 raise ModuleFormatError(
                     f"executable {record.name}: entry {entry.name} has {entry.binding_count} bindings and"
-                    f" {entry.constant_count} constants; function {function.name} has {bindings} and 0"
+                    f" {entry.constant_count} constants; function {function.name} has {bindings} and"
+                    f" {len(function.dimensions)}"
                 )
         return VmvxLibrary(tuple(HostKernel(Kernel(function).run) for function in functions))

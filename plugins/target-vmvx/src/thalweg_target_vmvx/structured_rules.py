@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 from thalweg.dtypes import numpy_dtype
+from thalweg.extents import lower_bound, upper_bound
 from thalweg.semantics.windows import output_extents
 
 from thalweg_target_vmvx.bytecode import Structured, TensorType
-from thalweg_target_vmvx.rules import is_float, require
+from thalweg_target_vmvx.rules import is_float, require, same, same_shape, same_type
 
 MAX_EXTENT = 1 << 40
 """Window sizes, strides, paddings and offsets are at most this."""
@@ -21,18 +22,25 @@ Rule = Callable[[list[TensorType], Parameters, TensorType], None]
 
 
 def check_structured(op: Structured, operands: list[TensorType]) -> None:
-    """Check a structured op. :raises Malformed: naming the rule."""
+    """Check a structured op.
+
+    :raises Malformed: naming the rule that does not hold. :raises UnknownOrder: whether one holds depends on
+        the call.
+    """
     rule, count = RULES[op.name]
     require(count is None or len(operands) == count, f"{op.name} takes {count} operands, not {len(operands)}")
     for name, value in op.parameters.items():
         for number in value if isinstance(value, tuple) else (value,):
-            bounded = isinstance(number, str | float) or -MAX_EXTENT <= number <= MAX_EXTENT
+            bounded = isinstance(number, str | float) or (
+                upper_bound(number) >= -MAX_EXTENT and lower_bound(number) <= MAX_EXTENT
+            )
             require(bounded or name == "value", f"{op.name}: {name} {number} is out of bounds")
     rule(operands, op.parameters, op.result)
 
 
 def _gives(result: TensorType, dtype: str, shape) -> None:
-    require(result == TensorType(dtype, tuple(shape)), f"the result is {result}, not {dtype} {tuple(shape)}")
+    expected = TensorType(dtype, tuple(shape))
+    require(same_type(result, expected), f"the result is {result}, not {expected}")
 
 
 def _product_types(a: TensorType, b: TensorType, result: TensorType) -> None:
@@ -44,12 +52,13 @@ def _product_types(a: TensorType, b: TensorType, result: TensorType) -> None:
 
 def _matmul(operands: list[TensorType], parameters: Parameters, result: TensorType) -> None:
     a, b = operands
-    require(len(a.shape) == len(b.shape) >= 2 and a.shape[-1] == b.shape[-2], f"cannot multiply {a} by {b}")
+    _product_types(a, b, result)
+    ranks = len(a.shape) == len(b.shape) >= 2
+    require(ranks and same(a.shape[-1], b.shape[-2]), f"cannot multiply {a} by {b}")
     leading = []
     for m, n in zip(a.shape[:-2], b.shape[:-2]):
-        require(m == n or 1 in (m, n), f"cannot broadcast {a} with {b}")
+        require(1 in (m, n) or same(m, n), f"cannot broadcast {a} with {b}")
         leading.append(n if m == 1 else m)
-    _product_types(a, b, result)
     _gives(result, result.dtype, (*leading, a.shape[-2], b.shape[-1]))
 
 
@@ -68,12 +77,12 @@ def _window(extents, window, parameters: Parameters) -> tuple[int, ...]:
 def _conv(operands: list[TensorType], parameters: Parameters, result: TensorType) -> None:
     x, w = operands
     groups = parameters["groups"]
+    _product_types(x, w, result)
     require(len(x.shape) == len(w.shape) >= 3 and groups >= 1, f"cannot convolve {x} with {w}")
     require(
-        x.shape[1] == w.shape[1] * groups and w.shape[0] % groups == 0,
+        same(x.shape[1], w.shape[1] * groups) and same(w.shape[0] % groups, 0),
         f"channels of {x}, {w}, {groups} groups",
     )
-    _product_types(x, w, result)
     counts = _window(x.shape[2:], w.shape[2:], parameters)
     _gives(result, result.dtype, (x.shape[0], w.shape[0], *counts))
 
@@ -101,7 +110,8 @@ def _layer_norm(operands: list[TensorType], parameters: Parameters, result: Tens
     x, scale, bias = operands
     normalized = x.shape[_axis(parameters["axis"], x) :]
     require(is_float(x) and is_float(scale) and is_float(bias), "layer_norm of floats only")
-    require(scale.shape == normalized == bias.shape, f"scale {scale} and bias {bias} of {x}")
+    fits = same_shape(scale.shape, normalized) and same_shape(bias.shape, normalized)
+    require(fits, f"scale {scale} and bias {bias} of {x}")
     _gives(result, x.dtype, x.shape)
 
 
@@ -118,7 +128,8 @@ def _concat(operands: list[TensorType], parameters: Parameters, result: TensorTy
     axis = _axis(parameters["axis"], first)
     for other in operands:
         others = (*other.shape[:axis], *first.shape[axis : axis + 1], *other.shape[axis + 1 :])
-        require(other.dtype == first.dtype and others == first.shape, f"concat of {first} with {other}")
+        fits = other.dtype == first.dtype and same_shape(others, first.shape)
+        require(fits, f"concat of {first} with {other}")
     total = sum(other.shape[axis] for other in operands)
     _gives(result, first.dtype, (*first.shape[:axis], total, *first.shape[axis + 1 :]))
 
@@ -130,10 +141,9 @@ def _slice(operands: list[TensorType], parameters: Parameters, result: TensorTyp
     require(ranks and result.dtype == x.dtype, f"slice of {x} to {result}")
     for offset, stride, size, extent in zip(offsets, strides, result.shape, x.shape):
         last = offset + (size - 1) * stride
-        inside = size == 0 or (0 <= offset < extent and 0 <= last < extent)
-        require(
-            inside and stride != 0, f"slice from {offset} to {last} by {stride} of a dimension of {extent}"
-        )
+        rule = f"slice from {offset} to {last} by {stride} of a dimension of {extent}"
+        require(stride != 0, rule)
+        require(same(size, 0) or (0 <= offset < extent and 0 <= last < extent), rule)
 
 
 def _pad(operands: list[TensorType], parameters: Parameters, result: TensorType) -> None:
@@ -155,7 +165,8 @@ def _bounds(dtype: str) -> tuple[int, int]:
 
 def _reshape(operands: list[TensorType], parameters: Parameters, result: TensorType) -> None:
     (x,) = operands
-    require(x.dtype == result.dtype and prod(x.shape) == prod(result.shape), f"reshape of {x} to {result}")
+    elements = x.dtype == result.dtype and same(prod(x.shape), prod(result.shape))
+    require(elements, f"reshape of {x} to {result}")
 
 
 RULES: dict[str, tuple[Rule, int | None]] = {

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from thalweg.api import NotSupported
-from thalweg.ir import Dispatch, element_name, shape_of
-from thalweg.ir.dialects.tw import StructuredOp
+from thalweg.dtypes import numpy_dtype
+from thalweg.extents import is_static, static
+from thalweg.ir import Dispatch, element_name
+from thalweg.ir.attributes import number
+from thalweg.ir.dialects.tw import SplatOp, StructuredOp
 from thalweg.ir.evaluate import constant_array, generic_form
+from thalweg.ir.types import extents_of
+from thalweg.semantics import splat
 from xdsl.dialects import arith, func, tensor
 from xdsl.dialects.linalg.ops import GenericOp
 from xdsl.ir import Operation, SSAValue
 
-from thalweg_target_vmvx.bytecode import Constant, Function, Generic, Instruction, Structured, TensorType
+from thalweg_target_vmvx.bytecode import (
+    Constant,
+    Function,
+    Generic,
+    Instruction,
+    Splat,
+    Structured,
+    TensorType,
+)
 
 
 def tensor_type_of(value: SSAValue) -> TensorType:
     """Return the register type of a tensor value."""
-    return TensorType(element_name(value.type), shape_of(value))
+    return TensorType(element_name(value.type), extents_of(value))
 
 
 def translate_dispatch(dispatch: Dispatch) -> Function:
@@ -33,7 +46,16 @@ def translate_dispatch(dispatch: Dispatch) -> Function:
         tuple(tensor_type_of(value) for value in dispatch.results),
         tuple(translator.instructions),
         tuple(translator.register(value) for value in dispatch.results),
+        dispatch.dimensions,
     )
+
+
+def _splat(op: SplatOp) -> Constant | Splat:
+    type_ = tensor_type_of(op.result)
+    dtype = numpy_dtype(type_.dtype)
+    if is_static(type_.shape):
+        return Constant(splat(value=number(op.value), shape=static(type_.shape), dtype=dtype))
+    return Splat(splat(value=number(op.value), shape=(), dtype=dtype), type_)
 
 
 class _Translator:
@@ -42,7 +64,7 @@ class _Translator:
         self.instructions: list[Instruction] = []
         self._registers: dict[SSAValue, int] = {value: i for i, value in enumerate(dispatch.operands)}
         self._count = len(self._registers)
-        self._constants: dict[SSAValue, Constant] = {}
+        self._constants: dict[SSAValue, Constant | Splat] = {}
 
     def register(self, value: SSAValue) -> int:
         """Return the register that holds ``value``; a constant gets its instruction at its first use."""
@@ -56,6 +78,8 @@ class _Translator:
         """Append the instruction of one op."""
         if isinstance(op, arith.ConstantOp):
             self._constants[op.results[0]] = Constant(constant_array(op.value, {}))
+        elif isinstance(op, SplatOp):
+            self._constants[op.result] = _splat(op)
         elif isinstance(op, tensor.EmptyOp):
             return
         elif isinstance(op, StructuredOp):
