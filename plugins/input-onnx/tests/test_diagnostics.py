@@ -134,6 +134,16 @@ def test_all_unsupported_nodes_are_reported_at_once():
     assert len(lines) == 4
 
 
+def test_an_op_that_onnx_cannot_inline_says_so():
+    nodes = [
+        helper.make_node("Attention", ["x", "x", "x", "", "past", "past"], ["y", "k", "v"], name="attend")
+    ]
+    inputs = (("x", FLOAT, [2, 3, 4, 8]), ("past", FLOAT, [2, 3, 3, 8]))
+    said = refusal(small_model(nodes=nodes, inputs=inputs, opset=24))
+    assert "node 'attend': Attention (domain ai.onnx, opset 24): onnx defines this op by simpler ones" in said
+    assert "give the optional inputs between those that are used" in said
+
+
 def test_an_op_that_the_opset_does_not_define_is_reported_with_the_others():
     nodes = [helper.make_node("Gelu", ["x"], ["g"]), helper.make_node("NonZero", ["g"], ["y"])]
     said = refusal(small_model(nodes=nodes))

@@ -243,6 +243,9 @@ def _unknown_op(model: Model, proto: onnx.NodeProto) -> Problem | None:
     elif schema is None and domain:
         reason = "ops of this domain are not known"
         remedy = "give the model a local function that defines the op, or replace it by standard ops"
+    elif has_body(model, proto):
+        reason = "onnx defines this op by simpler ones, but its inliner fails on this form"
+        remedy = "give the optional inputs between those that are used, or replace it by supported ops"
     else:
         reason = "this op is not supported"
         remedy = "replace it by supported ops (see the README of thalweg-input-onnx)"
