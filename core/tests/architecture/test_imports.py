@@ -33,6 +33,7 @@ FORBIDDEN = {
 PUBLIC = (
     "thalweg.api",
     "thalweg.dtypes",
+    "thalweg.extents",
     "thalweg.semantics",
     "thalweg.hal",
     "thalweg.ir",

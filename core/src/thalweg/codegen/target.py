@@ -49,10 +49,11 @@ class TargetConfiguration:
 class KernelPlan:
     """One kernel that a backend will make of a dispatch.
 
-    The kernel's bindings are the dispatch's operands in order, then its results in order; its push constants are the
-    values of ``Dispatch.dimensions``.
-    ``workgroup_count`` is [x, y, z], extents of the dispatch's dimensions; ``local_memory`` is bytes per workgroup; ``parameters`` (JSON) carry the
-    backend's choices, such as tile sizes, from ``plan`` to ``translate``.
+    The kernel's bindings are the dispatch's operands in order, then its results in order; its push constants
+    are the values of ``Dispatch.dimensions``.
+    ``workgroup_count`` is [x, y, z], extents of the dispatch's dimensions; ``local_memory`` is bytes per
+    workgroup; ``parameters`` (JSON) carry the backend's choices, such as tile sizes, from ``plan`` to
+    ``translate``.
     """
 
     workgroup_count: tuple[Extent, Extent, Extent]

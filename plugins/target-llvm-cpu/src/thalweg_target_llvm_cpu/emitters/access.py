@@ -37,7 +37,8 @@ MAX_CONSTANT_ELEMENTS = 4096
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor in a kernel: memory at ``base``, or one value ``splat`` everywhere (then ``base`` is ``None``).
+    """A tensor in a kernel: memory at ``base``, or one value ``splat`` everywhere (then ``base`` is
+    ``None``).
 
     ``invariant``: nobody writes to it while the kernel runs.
     """
@@ -65,7 +66,9 @@ class Tensor:
 
 
 class Tensors:
-    """The tensors of a dispatch inside one kernel. Made before the first loop, so that addresses are loaded once."""
+    """The tensors of a dispatch inside one kernel. Made before the first loop, so that addresses are loaded
+    once.
+    """
 
     def __init__(self, b: KernelBuilder, dispatch: Dispatch):
         self._b = b
@@ -116,7 +119,8 @@ def literal(b: KernelBuilder, value: float | int, type_: str) -> Value:
     return b.integer(abs(int(value)) if scalar == "i1" else int(value), type_)
 
 
-# -- affine accesses ------------------------------------------------------------------------------------------------
+# -- affine accesses
+# ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -206,7 +210,8 @@ def collapse(
     )
 
 
-# -- reading and writing --------------------------------------------------------------------------------------------
+# -- reading and writing
+# --------------------------------------------------------------------------------------------
 
 
 def flat_index(b: KernelBuilder, access: Access, coordinates: Sequence[Int]) -> Int:

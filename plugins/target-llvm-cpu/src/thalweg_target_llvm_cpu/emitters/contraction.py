@@ -1,4 +1,5 @@
-"""Matrix products and convolutions of any rank, dtype and grouping, plainly: one output element after the other.
+"""Matrix products and convolutions of any rank, dtype and grouping, plainly: one output element after the
+other.
 
 The emitters that are fast come first (``select``); this one takes what they leave.
 """
@@ -32,7 +33,9 @@ NAME = "contraction"
 
 
 def accepts(dispatch: Dispatch) -> bool:
-    """Return whether this emitter takes the dispatch: any ``tw.matmul`` or ``tw.conv``, all floats or all integers."""
+    """Return whether this emitter takes the dispatch: any ``tw.matmul`` or ``tw.conv``, all floats or all
+    integers.
+    """
     root = analyse(dispatch).root
     if not isinstance(root, tw.MatmulOp | tw.ConvOp):
         return False

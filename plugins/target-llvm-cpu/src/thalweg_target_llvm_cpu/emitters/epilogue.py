@@ -78,7 +78,8 @@ def _part(b: KernelBuilder, lanes: Value, divisor: Extent, extent: Extent, leadi
 class Epilogue:
     """Applies a dispatch's epilogue to vectors of its root's result.
 
-    Make it, then ``bind`` it to a kernel before the first loop. Without an epilogue ``apply`` gives the value back.
+    Make it, then ``bind`` it to a kernel before the first loop. Without an epilogue ``apply`` gives the value
+    back.
     """
 
     def __init__(self, dispatch: Dispatch, settings: Mapping[str, Any], work: Work | None = None):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from thalweg.extents import Extent
+
 from thalweg_target_llvm_cpu.builder import ELEMENT_BYTES, LLVM_TYPES, Int, KernelBuilder, Value, vector_type
 from thalweg_target_llvm_cpu.emitters.gemm_problem import Problem, Window
 from thalweg_target_llvm_cpu.emitters.gemm_tiling import Tiling
@@ -25,13 +29,14 @@ class PanelWriter:
         self.type = vector_type(self.scalar, tiling.lanes)
         self.align = ELEMENT_BYTES[problem.element]
 
-    def write(self, column: Int, vectors: int, masked: bool) -> None:
-        """Write the panel of columns from ``column`` on, ``vectors`` wide; ``masked``: the last vector is
-        partial.
+    def write(self, column: Int, masks: Sequence[Value | None]) -> None:
+        """Write the panel of columns from ``column`` on: a vector for each of ``masks``, the lanes that
+        exist.
         """
         window = self.problem.window
+        vectors = len(masks)
         if window is None or window.pointwise:
-            self._rows(column, vectors, masked)
+            self._rows(column, masks)
         else:
             self._windows(window, column, vectors)
 
@@ -39,19 +44,14 @@ class PanelWriter:
         index = self.b.add(self.b.mul(depth, self.tiling.panel_width), vector * self.tiling.lanes)
         self.b.store(value, self.b.address(self.panel, index, self.scalar), self.align * self.tiling.lanes)
 
-    def _rows(self, column: Int, vectors: int, masked: bool) -> None:
+    def _rows(self, column: Int, masks: Sequence[Value | None]) -> None:
         b, lanes = self.b, self.tiling.lanes
-        columns = self.problem.columns
         zero = b.float(0.0, self.type)
-        mask = None
-        if masked:
-            rest = b.sub(columns, b.add(column, (vectors - 1) * lanes))
-            mask = b.lane_mask(rest, lanes)
         with b.loop(0, self.problem.depth) as k:
-            row = b.add(b.mul(k, columns), column)
-            for j in range(vectors):
+            row = b.add(b.mul(k, self.problem.columns), column)
+            for j, mask in enumerate(masks):
                 address = b.address(self.source, b.add(row, j * lanes), self.scalar)
-                if mask is not None and j == vectors - 1:
+                if mask is not None:
                     self._store(b.masked_load(address, mask, zero, self.align), k, j)
                 else:
                     self._store(b.load(address, self.type, self.align), k, j)
@@ -72,16 +72,16 @@ class PanelWriter:
                 indices = b.binary("add", b.binary("mul", row_kh, self._splat(window.width)), col_kw)
                 self._channels(window, indices, mask, tap, j)
 
-    def _splat(self, value: int) -> Value:
+    def _splat(self, value: Extent) -> Value:
         return self.b.integer(value, vector_type("i32", self.tiling.lanes))
 
     def _shift(self, lanes: Value, by: Int) -> Value:
         if isinstance(by, int):
             return self.b.binary("add", lanes, self._splat(by))
-        narrow = self.b.cast("trunc", by, "i32")
+        narrow = self.b.cast("trunc", self.b.integer(by), "i32")
         return self.b.binary("add", lanes, self.b.broadcast(narrow, self.tiling.lanes))
 
-    def _below(self, lanes: Value, limit: int) -> Value:
+    def _below(self, lanes: Value, limit: Extent) -> Value:
         return self.b.icmp("ult", lanes, self._splat(limit))
 
     def _corner(self, window: Window, column: Int, vector: int) -> tuple[Value, Value, Value]:

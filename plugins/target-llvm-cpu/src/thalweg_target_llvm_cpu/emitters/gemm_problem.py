@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from operator import index
 
-from thalweg.ir import Dispatch, element_name, shape_of
+from thalweg.extents import Extent, is_static
+from thalweg.ir import Dispatch, element_name, extents_of
 from thalweg.ir.attributes import ints
 from thalweg.ir.dialects import tw
 
@@ -24,9 +26,9 @@ class Window:
 
     channels: int
     """Input channels of one group."""
-    height: int
-    width: int
-    out_width: int
+    height: Extent
+    width: Extent
+    out_width: Extent
     kernel: tuple[int, int]
     strides: tuple[int, int]
     dilations: tuple[int, int]
@@ -52,10 +54,10 @@ class Problem:
     batch is folded into the rows.
     """
 
-    batch: int
-    rows: int
-    columns: int
-    depth: int
+    batch: Extent
+    rows: Extent
+    columns: Extent
+    depth: Extent
     groups: int
     element: str
     output_groups: tuple[tuple[int, ...], ...]
@@ -67,9 +69,16 @@ class Problem:
     window: Window | None = None
 
     @property
-    def flops(self) -> int:
+    def flops(self) -> Extent:
         """Floating-point operations of the whole problem."""
         return 2 * self.batch * self.rows * self.columns * self.depth
+
+    @property
+    def direct(self) -> bool:
+        """Whether the columns' side is read where it is: of a matrix whose depth is dynamic no panel is
+        sized.
+        """
+        return not self.constant_columns and not isinstance(self.depth, int)
 
 
 def problem_of(dispatch: Dispatch) -> Problem | None:
@@ -78,7 +87,10 @@ def problem_of(dispatch: Dispatch) -> Problem | None:
     if not isinstance(root, tw.MatmulOp | tw.ConvOp):
         return None
     elements = {element_name(v.type) for v in (*root.operands, *root.results)}
-    if elements not in ({"f32"}, {"f64"}) or 0 in (*shape_of(root.results[0]), *shape_of(root.operands[0])):
+    if elements not in ({"f32"}, {"f64"}) or 0 in (
+        *extents_of(root.results[0]),
+        *extents_of(root.operands[0]),
+    ):
         return None
     if isinstance(root, tw.MatmulOp):
         return _matmul(root, dispatch, elements.pop())
@@ -92,7 +104,7 @@ def is_constant_operand(dispatch: Dispatch, value) -> bool:
 
 
 def _matmul(root: tw.MatmulOp, dispatch: Dispatch, element: str) -> Problem | None:
-    a, b, out = shape_of(root.a), shape_of(root.b), shape_of(root.result)
+    a, b, out = extents_of(root.a), extents_of(root.b), extents_of(root.result)
     rank = len(out)
     if not all(v in dispatch.operands for v in root.operands):
         return None
@@ -109,9 +121,11 @@ def _matmul(root: tw.MatmulOp, dispatch: Dispatch, element: str) -> Problem | No
 
 
 def _conv(root: tw.ConvOp, dispatch: Dispatch, element: str) -> Problem | None:
-    x, w, out = shape_of(root.x), shape_of(root.w), shape_of(root.result)
+    x, w, out = extents_of(root.x), extents_of(root.w), extents_of(root.result)
     groups = root.groups.value.data
     if len(out) not in (3, 4) or root.x not in dispatch.operands or not is_constant_operand(dispatch, root.w):
+        return None
+    if not is_static((*w, out[1])):
         return None
     flat = len(out) == 3
 
@@ -120,11 +134,11 @@ def _conv(root: tw.ConvOp, dispatch: Dispatch, element: str) -> Problem | None:
         return (fill, values[0]) if flat else (values[0], values[1])
 
     window = Window(
-        channels=w[1],
+        channels=index(w[1]),
         height=1 if flat else x[2],
         width=x[-1],
         out_width=out[-1],
-        kernel=(1, w[2]) if flat else (w[2], w[3]),
+        kernel=(1, index(w[2])) if flat else (index(w[2]), index(w[3])),
         strides=pair(root.strides, 1),
         dilations=pair(root.dilations, 1),
         pads_low=pair(root.pads_low, 0),

@@ -9,10 +9,14 @@ included.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from operator import index
 from typing import Any
 
+from thalweg.extents import Extent, as_json, ceil_divide, from_json, is_static, minimum
+
 from thalweg_target_llvm_cpu.emitters.gemm_problem import Problem
+from thalweg_target_llvm_cpu.emitters.nest import typical
 
 WORKGROUP_FLOPS = 1 << 20
 """A workgroup is at least this much work, where the problem allows a split at all."""
@@ -30,10 +34,23 @@ class Tiling:
     lanes: int
     rows: int
     vectors: int
-    panels: int
-    panel_chunks: int
-    blocks: int
-    block_chunks: int
+    panels: Extent
+    panel_chunks: Extent
+    blocks: Extent
+    block_chunks: Extent
+
+    def parameters(self) -> dict[str, int | str]:
+        """Return it as JSON."""
+        return {field.name: as_json(getattr(self, field.name)) for field in fields(self)}
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any]) -> Tiling:
+        """Read what ``parameters`` wrote."""
+        lanes, rows, vectors = (int(parameters[name]) for name in ("lanes", "rows", "vectors"))
+        counts = (
+            from_json(parameters[name]) for name in ("panels", "panel_chunks", "blocks", "block_chunks")
+        )
+        return cls(lanes, rows, vectors, *counts)
 
     @property
     def panel_width(self) -> int:
@@ -46,19 +63,25 @@ def choose_tiling(problem: Problem, settings: Mapping[str, Any]) -> Tiling:
     width = 4 if problem.element == "f32" else 8
     lanes = max(1, int(settings["vector_bits"]) // (8 * width))
     registers = int(settings["vector_registers"])
-    best = min(_candidates(registers), key=lambda tile: (_cycles(problem, lanes, *tile), -tile[0] * tile[1]))
+    shape = (typical(problem.rows), typical(problem.columns))
+    gathered = not problem.constant_columns
+    best = min(
+        _candidates(registers),
+        key=lambda tile: (_cycles(*shape, gathered, lanes, *tile), -tile[0] * tile[1]),
+    )
     rows, vectors = best
-    rows = min(rows, problem.rows)
-    panels = -(-problem.columns // (vectors * lanes))
-    blocks = -(-problem.rows // rows)
+    if isinstance(problem.rows, int):
+        rows = min(rows, problem.rows)
+    panels = ceil_divide(problem.columns, vectors * lanes)
+    blocks = ceil_divide(problem.rows, rows)
     panel_chunks, block_chunks = _split(problem, panels, blocks)
     return Tiling(
         lanes,
         rows,
         vectors,
-        -(-panels // panel_chunks),
+        ceil_divide(panels, panel_chunks),
         panel_chunks,
-        -(-blocks // block_chunks),
+        ceil_divide(blocks, block_chunks),
         block_chunks,
     )
 
@@ -73,32 +96,36 @@ def _candidates(registers: int) -> list[tuple[int, int]]:
     ]
 
 
-def _cycles(problem: Problem, lanes: int, rows: int, vectors: int) -> float:
-    """Estimate the cycles of one step of the depth over the whole result: the slower of FMAs, loads and
-    latency.
+def _cycles(height: int, width: int, gathered: bool, lanes: int, rows: int, vectors: int) -> float:
+    """Estimate the cycles of one step of the depth over a result [height, width]: the slower of FMAs, loads
+    and latency.
     """
-    full, tail = divmod(problem.columns, vectors * lanes)
+    full, tail = divmod(width, vectors * lanes)
     widths = [(full, vectors), (1 if tail else 0, -(-tail // lanes))]
-    blocks, rest = divmod(problem.rows, rows)
+    blocks, rest = divmod(height, rows)
     heights = [(blocks, rows), (1 if rest else 0, rest)]
     total = 0.0
     for panels, wide in widths:
         for count, high in heights:
             if panels and count:
                 total += panels * count * max(high * wide / 2, (high + wide) / 2, 4.0)
-    if not problem.constant_columns:  # gathering the panels: each element once for all rows
-        total += problem.columns / lanes * 2
+    if gathered:  # each element of the panels once for all rows
+        total += width / lanes * 2
     return total
 
 
-def _split(problem: Problem, panels: int, blocks: int) -> tuple[int, int]:
+def _split(problem: Problem, panels: Extent, blocks: Extent) -> tuple[Extent, Extent]:
     """Return how many chunks panels and row blocks are divided into: panels first, since each is gathered
     once.
     """
-    wanted = max(1, min(WORKGROUPS, problem.flops // WORKGROUP_FLOPS))
-    wanted = -(-wanted // problem.batch)
-    panel_chunks = min(panels, wanted)
-    block_chunks = min(blocks, -(-wanted // panel_chunks))
-    panel_chunks = -(-panels // -(-panels // panel_chunks))
-    block_chunks = -(-blocks // -(-blocks // block_chunks))
+    if not is_static((problem.flops, panels, blocks)):
+        wanted = ceil_divide(WORKGROUPS, problem.batch)
+        panel_chunks = minimum(panels, wanted)
+        return panel_chunks, minimum(blocks, ceil_divide(wanted, panel_chunks))
+    wanted = max(1, min(WORKGROUPS, index(problem.flops) // WORKGROUP_FLOPS))
+    wanted = ceil_divide(wanted, problem.batch)
+    panel_chunks = minimum(panels, wanted)
+    block_chunks = minimum(blocks, ceil_divide(wanted, panel_chunks))
+    panel_chunks = ceil_divide(panels, ceil_divide(panels, panel_chunks))
+    block_chunks = ceil_divide(blocks, ceil_divide(blocks, block_chunks))
     return panel_chunks, block_chunks

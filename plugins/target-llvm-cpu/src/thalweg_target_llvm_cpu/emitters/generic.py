@@ -56,8 +56,8 @@ MAX_TILE = 16
 class Form:
     """A generic, its collapsed space (accesses: inputs, then the output) and its vector length.
 
-    ``crossed``: the dimension along which inputs lie that do not lie along the innermost one; they are read in square
-    tiles of ``lanes`` and transposed in registers. ``None`` when there is none.
+    ``crossed``: the dimension along which inputs lie that do not lie along the innermost one; they are read
+    in square tiles of ``lanes`` and transposed in registers. ``None`` when there is none.
     """
 
     op: linalg.GenericOp
@@ -122,7 +122,9 @@ def plan(dispatch: Dispatch, settings: Mapping[str, Any]) -> DispatchPlan:
 
 
 def levels_of(form: Form, whole: bool = True) -> list[Level]:
-    """Return the nest: outer dimensions one by one, the innermost in blocks, crossed ones in tiles (``whole`` or not)."""
+    """Return the nest: outer dimensions one by one, the innermost in blocks, crossed ones in tiles (``whole``
+    or not).
+    """
     if not form.space.extents:
         return []
     *outer, inner = form.space.extents
@@ -259,7 +261,9 @@ def _transposed(
 
 
 def transpose(b: KernelBuilder, vectors: Sequence[Value]) -> list[Value]:
-    """Transpose as many vectors as they have lanes (a power of two), by exchanging blocks of 1, 2, 4, … lanes."""
+    """Transpose as many vectors as they have lanes (a power of two), by exchanging blocks of 1, 2, 4, …
+    lanes.
+    """
     rows, count = list(vectors), len(vectors)
     block = 1
     while block < count:

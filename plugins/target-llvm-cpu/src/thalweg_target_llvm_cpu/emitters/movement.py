@@ -1,4 +1,6 @@
-"""Kernels that move elements: gather, concat, slice, pad, reshape; of any dtype, with an elementwise epilogue."""
+"""Kernels that move elements: gather, concat, slice, pad, reshape; of any dtype, with an elementwise
+epilogue.
+"""
 
 from __future__ import annotations
 

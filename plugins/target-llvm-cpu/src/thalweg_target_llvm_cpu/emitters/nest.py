@@ -34,9 +34,9 @@ MAX_WORKGROUPS = 64
 class Level:
     """A loop over ``extent`` positions in steps of ``step`` ≤ ``extent``.
 
-    The last step is moved back to end at ``extent``, so every step is ``whole``; what is computed twice then is the same
-    value, written twice. Where the extent may be smaller than the step, steps are not whole: who writes the body ends
-    a step with ``stop``.
+    The last step is moved back to end at ``extent``, so every step is ``whole``; what is computed twice then
+    is the same value, written twice. Where the extent may be smaller than the step, steps are not whole: who
+    writes the body ends a step with ``stop``.
     """
 
     extent: Extent
@@ -62,7 +62,9 @@ class Level:
 
 @dataclass(frozen=True)
 class Split:
-    """The first ``leading`` levels of a nest, taken as one sequence, go to ``count`` workgroups, ``chunk`` each."""
+    """The first ``leading`` levels of a nest, taken as one sequence, go to ``count`` workgroups, ``chunk``
+    each.
+    """
 
     leading: int
     chunk: Extent
@@ -105,7 +107,9 @@ def typical(extent: Extent) -> int:
 
 
 def _dynamic_split(levels: Sequence[Level], cost: Extent) -> Split:
-    """Divide as many leading levels as may make enough trips; the chunk follows from the cost of a typical trip."""
+    """Divide as many leading levels as may make enough trips; the chunk follows from the cost of a typical
+    trip.
+    """
     leading = 0
     trips: Extent = 1
     while upper_bound(trips) < MAX_WORKGROUPS and leading < len(levels):
@@ -163,7 +167,9 @@ def vector_starts(extent: int, lanes: int) -> tuple[int, int]:
 
 
 def by_lanes(b: KernelBuilder, extent: Extent, lanes: int, write: Callable[[int], None]) -> None:
-    """Write code for rows of ``extent``: ``write(lanes)``, and where the extent may be smaller, ``write(1)`` beside it."""
+    """Write code for rows of ``extent``: ``write(lanes)``, and where the extent may be smaller, ``write(1)``
+    beside it.
+    """
     if lower_bound(extent) >= lanes:
         write(lanes)
         return
@@ -172,7 +178,8 @@ def by_lanes(b: KernelBuilder, extent: Extent, lanes: int, write: Callable[[int]
 
 
 def vectors(b: KernelBuilder, length: Int, lanes: int, write: Callable[[Int], None]) -> None:
-    """Write a loop over ``[0, length)`` by vectors of ``lanes``; a last vector that ends at ``length`` may overlap.
+    """Write a loop over ``[0, length)`` by vectors of ``lanes``; a last vector that ends at ``length`` may
+    overlap.
 
     Of a run shorter than ``lanes`` it begins before 0: the run has to be the end of a longer one.
     """
@@ -188,6 +195,8 @@ def vectors(b: KernelBuilder, length: Int, lanes: int, write: Callable[[Int], No
 
 
 def has_cheap_masks(settings: Mapping[str, Any], element_bytes: int) -> bool:
-    """Return whether a masked load or store of whole vectors costs about as much as a plain one on the target."""
+    """Return whether a masked load or store of whole vectors costs about as much as a plain one on the
+    target.
+    """
     features = settings["features"].split(",")
     return "+avx512vl" in features or ("+avx2" in features and element_bytes >= 4)

@@ -1,7 +1,8 @@
 """Reducing ``linalg.generic``: any axes, any combiner, with an elementwise epilogue.
 
-*across*: the innermost dimension is reduced, by vector accumulators that are combined at the end with the body's own
-combiner. *along*: the innermost dimension is kept, one vector of results at a time. *single*: one element at a time.
+*across*: the innermost dimension is reduced, by vector accumulators that are combined at the end with the
+body's own combiner. *along*: the innermost dimension is kept, one vector of results at a time. *single*: one
+element at a time.
 """
 
 from __future__ import annotations
@@ -76,7 +77,9 @@ class Form:
 
 
 def accepts(dispatch: Dispatch) -> bool:
-    """Return whether this emitter takes the dispatch: a generic that reduces into one result, dimensions in order."""
+    """Return whether this emitter takes the dispatch: a generic that reduces into one result, dimensions in
+    order.
+    """
     root = analyse(dispatch).root
     if not isinstance(root, linalg.GenericOp) or not is_reduction(root) or len(root.outputs) != 1:
         return False

@@ -36,7 +36,9 @@ EMITTERS: dict[str, tuple[ModuleType, ...]] = {
     "tw.pad": (movement,),
     "tw.reshape": (movement,),
 }
-"""Root op → the emitters to ask, in order. Each is a module with ``NAME``, ``accepts``, ``plan`` and ``emit``."""
+"""Root op → the emitters to ask, in order. Each is a module with ``NAME``, ``accepts``, ``plan`` and
+``emit``.
+"""
 
 _BY_NAME = {emitter.NAME: emitter for emitters in EMITTERS.values() for emitter in emitters}
 

@@ -1,7 +1,8 @@
 """Sliding windows: ``tw.reduce_window`` of any rank, and depthwise ``tw.conv``.
 
-A window over the last two dimensions is computed by ``WindowRows``. Any other (over channels, over three dimensions,
-or too large to write out) goes tap by tap, vectorised where the last dimensions are free of the window.
+A window over the last two dimensions is computed by ``WindowRows``. Any other (over channels, over three
+dimensions, or too large to write out) goes tap by tap, vectorised where the last dimensions are free of the
+window.
 """
 
 from __future__ import annotations

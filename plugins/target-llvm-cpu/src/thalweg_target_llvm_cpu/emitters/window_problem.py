@@ -1,4 +1,6 @@
-"""What a sliding window over the last two dimensions is: axes, borders, and how an output row is cut in vectors."""
+"""What a sliding window over the last two dimensions is: axes, borders, and how an output row is cut in
+vectors.
+"""
 
 from __future__ import annotations
 
@@ -52,8 +54,8 @@ class Axis:
 class Problem:
     """A window over [planes, rows, columns].
 
-    ``kind``: ``max``, ``sum``, or ``conv`` with one weight per plane modulo ``channels`` and tap; plane ``p`` of the
-    output reads plane ``p // multiplier`` of the operand.
+    ``kind``: ``max``, ``sum``, or ``conv`` with one weight per plane modulo ``channels`` and tap; plane ``p``
+    of the output reads plane ``p // multiplier`` of the operand.
     """
 
     kind: str
@@ -108,8 +110,10 @@ def _depthwise(root: tw.ConvOp) -> Problem | None:
 
 @dataclass(frozen=True)
 class Columns:
-    """An output row in vectors of ``lanes``: a loop over ``clean`` (start, stop) by ``lanes``, whose lanes' taps are all
-    inside the row, and single vectors that begin at ``edges``. ``masked``: the row is shorter than a vector."""
+    """An output row in vectors of ``lanes``: a loop over ``clean`` (start, stop) by ``lanes``, whose lanes'
+    taps are all inside the row, and single vectors that begin at ``edges``.
+    ``masked``: the row is shorter than a vector.
+    """
 
     lanes: int
     clean: tuple[int, int]

@@ -1,4 +1,6 @@
-"""Two-dimensional windows, vectorised along the last dimension, several rows at a time, accumulators in registers."""
+"""Two-dimensional windows, vectorised along the last dimension, several rows at a time, accumulators in
+registers.
+"""
 
 from __future__ import annotations
 

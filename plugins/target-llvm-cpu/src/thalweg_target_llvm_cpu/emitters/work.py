@@ -17,7 +17,9 @@ from thalweg_target_llvm_cpu.builder import ELEMENT_BYTES
 
 @dataclass(frozen=True)
 class Work:
-    """``root``: a ``tw`` op or a ``linalg.generic``; ``epilogue``: an elementwise generic over the root's result."""
+    """``root``: a ``tw`` op or a ``linalg.generic``; ``epilogue``: an elementwise generic over the root's
+    result.
+    """
 
     root: Operation
     epilogue: linalg.GenericOp | None
