@@ -8,7 +8,7 @@ from thalweg_conformance import Level, Outcome, RunSettings, run_suite
 from thalweg_conformance.opt_outs import OptOuts
 from thalweg_conformance.report_formats import markdown
 
-from .mutants import FillsWithTheFirstByte, SkipsTheLastWorkgroup
+from .processor_mutants import FillsWithTheFirstByte, SkipsTheLastWorkgroup
 from .reference_driver import ReferenceDevice, subject
 
 STANDARD = RunSettings(level=Level.STANDARD, pattern="HAL-XFR-1 or HAL-DSP-13 or HAL-SEM-2")

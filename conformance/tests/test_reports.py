@@ -13,7 +13,7 @@ from thalweg_conformance import Level, Outcome, Report, RunSettings, run_suite
 from thalweg_conformance.report import worst_exit_status
 from thalweg_conformance.report_formats import junit, markdown, matrix, summary, write_reports
 
-from .mutants import LosesKernelFailures
+from .processor_mutants import LosesKernelFailures
 from .reference_driver import subject
 
 OPT_OUTS = """
