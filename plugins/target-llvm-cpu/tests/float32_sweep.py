@@ -146,8 +146,8 @@ def write_report(results: dict[str, Worst], seconds: float) -> None:
     lines = [
         "# Vector math of llvm-cpu in float32, over all 2^32 floats",
         "",
-        "Made by `python plugins/target-llvm-cpu/tests/float32_sweep.py`, which runs compiled kernels and compares"
-        f" with float64; it took {seconds:.0f} s.",
+        "Made by `python plugins/target-llvm-cpu/tests/float32_sweep.py`, which runs compiled kernels and"
+        f" compares with float64; it took {seconds:.0f} s.",
         "",
         "| function | largest error, ulp | at |",
         "| --- | --- | --- |",

@@ -12,6 +12,7 @@ import pytest
 from thalweg.codegen.target import DispatchPlan, KernelSource, TargetConfiguration
 from thalweg.dtypes import dtype_name, numpy_dtype
 from thalweg.hal import kernel_abi
+from thalweg.hal.executable import NativeKernel
 from thalweg.ir import Dispatch, FunctionBuilder, element_name, shape_of
 from thalweg.ir.evaluate import evaluate_function
 from thalweg.module.module import ExecutableRecord
@@ -92,7 +93,9 @@ class Kernel:
         linked = target.link([self.translated], config)
         record = ExecutableRecord("test", linked.format, linked.data, linked.entries)
         self._library = ElfLoader().load(record)
-        self.function = _KERNEL(self._library.kernels[0].address)
+        (kernel,) = self._library.kernels
+        assert isinstance(kernel, NativeKernel)
+        self.function = _KERNEL(kernel.address)
 
     @property
     def assembly(self) -> str:
@@ -141,7 +144,9 @@ class Kernel:
 
 
 def error(output: np.ndarray, reference: np.ndarray) -> float:
-    """Return ‖output − reference‖ / ‖reference‖; infinite when NaN and infinities are not in the same places."""
+    """Return ‖output − reference‖ / ‖reference‖; infinite when NaN and infinities are not in
+    the same places.
+    """
     assert output.shape == reference.shape, f"shape {output.shape}, but should be {reference.shape}"
     assert output.dtype == reference.dtype, f"dtype {output.dtype}, but should be {reference.dtype}"
     if dtype_name(output.dtype) not in FLOATS:

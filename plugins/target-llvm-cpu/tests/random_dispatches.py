@@ -1,4 +1,6 @@
-"""Random operands and epilogues for the emitters' tests; everything follows from a generator with a printed seed."""
+"""Random operands and epilogues for the emitters' tests; everything follows from a generator with a printed
+seed.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ EXTENTS = (1, 2, 3, 4, 5, 7, 8, 11, 13, 16, 17, 23, 31, 32, 33, 37, 64, 67)
 
 
 def cases(count: int):
-    """Give a test the arguments ``case`` and ``cpu``: a processor for each case, all of them in ``make test-full``."""
+    """Give a test the arguments ``case`` and ``cpu``: a processor for each case, all of them in ``make
+    test-full``.
+    """
     found = []
     for case in range(count):
         for number, cpu in enumerate(PROCESSORS):

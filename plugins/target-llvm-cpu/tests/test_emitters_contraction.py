@@ -76,8 +76,10 @@ def test_random_convolutions(case: int, cpu: str) -> None:
     check(build, operands, cpu, constants, TOLERANCES.get(dtype))
 
 
-MIXED = [("i8", "i8", "i32"), ("ui8", "i8", "i32"), ("ui8", "ui8", "i32"), ("i16", "i16", "i64"), ("i32", "i32", "i8"),
-         ("f16", "f16", "f32"), ("bf16", "bf16", "f32"), ("f32", "f32", "f64")]  # fmt: skip
+MIXED = [
+    ("i8", "i8", "i32"), ("ui8", "i8", "i32"), ("ui8", "ui8", "i32"), ("i16", "i16", "i64"),
+    ("i32", "i32", "i8"), ("f16", "f16", "f32"), ("bf16", "bf16", "f32"), ("f32", "f32", "f64"),
+]  # fmt: skip
 """Dtypes of the operands and of the result."""
 
 

@@ -1,4 +1,6 @@
-"""Elementwise kernels: every scalar operation on every dtype, and maps, broadcasts and transposes of any shape."""
+"""Elementwise kernels: every scalar operation on every dtype, and maps, broadcasts and transposes of any
+shape.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,8 @@ from thalweg.semantics.scalar import SCALARS, Family
 
 COUNT = 37
 SPECIAL = (
-    0, -0.0, np.inf, -np.inf, np.nan, 0.5, -0.5, 1.5, 2.5, -2.5, -0.2, 0.7, 65504, 65520, 6e-8, 2.98e-8, 3e-8, -1, 1,
-    127, 128, -129, 1e9, 3e9,
+    0, -0.0, np.inf, -np.inf, np.nan, 0.5, -0.5, 1.5, 2.5, -2.5, -0.2, 0.7, 65504, 65520, 6e-8, 2.98e-8, 3e-8,
+    -1, 1, 127, 128, -129, 1e9, 3e9,
 )  # fmt: skip
 """What roundings, conversions and comparisons trip over."""
 

@@ -181,7 +181,8 @@ def test_processes_with_other_hash_seeds_give_the_same_bytes() -> None:
     assert len(digests.pop()) == len(hashlib.sha256().hexdigest())
 
 
-# -- relocations ----------------------------------------------------------------------------------------------------
+# -- relocations
+# ----------------------------------------------------------------------------------------------------
 
 
 def _apply(machine_number: int, kind: int, word: int, address: int, target: int, size: int = 4) -> int:
@@ -277,7 +278,8 @@ def test_a_distance_that_does_not_fit_is_refused(machine_number: int, kind: int,
         _apply(machine_number, kind, 0, 0x2000, target)
 
 
-# -- what is refused -------------------------------------------------------------------------------------------------
+# -- what is refused
+# -------------------------------------------------------------------------------------------------
 
 SETTINGS = LlvmCpuBackend(TARGETS["x86_64 generic"]).configuration().settings
 

@@ -1,4 +1,6 @@
-"""The vector math functions, through compiled kernels: samples against mpmath, every float32 against NumPy."""
+"""The vector math functions, through compiled kernels: samples against mpmath, every float32
+against NumPy.
+"""
 
 from __future__ import annotations
 
@@ -43,8 +45,8 @@ CASES = {
 
 SPECIAL = (
     0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 3.0, -3.0, 1.5, -1.5, np.inf, -np.inf, np.nan, 1e-40, -1e-40,
-    1e30, -1e30, 2.0**23 + 1, -(2.0**23) - 1, 2.0**24 + 2, 4.0, 6.0, 10.0, 88.7, 88.8, -87.4, -103.9, -104.1, 355.0,
-    22.0, 524287.0, 524288.0, 16367173.0 * 2.0**72, 0.70710677, 1.4142135,
+    1e30, -1e30, 2.0**23 + 1, -(2.0**23) - 1, 2.0**24 + 2, 4.0, 6.0, 10.0, 88.7, 88.8, -87.4, -103.9, -104.1,
+    355.0, 22.0, 524287.0, 524288.0, 16367173.0 * 2.0**72, 0.70710677, 1.4142135,
 )  # fmt: skip
 """Zeros, infinities, NaN, denormals, integers odd and even, ends of ranges, floats near multiples of π/2."""
 

@@ -2,8 +2,9 @@
 
     pip install mpmath && python tools/generate_coefficients.py
 
-Each table is the polynomial, of the least degree that meets its bound, whose largest weighted error is least on its
-interval. Sources: E. Remez (1934); the reductions are described beside the formulas in ``vector_math``.
+Each table is the polynomial, of the least degree that meets its bound, whose largest weighted error is least
+on its interval. Sources: E. Remez (1934); the reductions are described beside the formulas in
+``vector_math``.
 """
 
 from __future__ import annotations
@@ -12,23 +13,30 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mpmath as mp
 
-mp.mp.prec = 400
-Real = Callable[[mp.mpf], mp.mpf]
+PRECISION = 400
+"""Bits that everything is computed with."""
+
+Real = Callable[[Any], Any]
+"""A function of mpmath numbers, whose types mpmath does not tell apart."""
+
 TARGET = Path(__file__).parents[1] / "src" / "thalweg_target_llvm_cpu" / "vector_math" / "coefficients.py"
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A polynomial to find: p(x) ≈ function(x) on [low, high], the error multiplied by weight(x), below 2^-bits."""
+    """A polynomial to find: p(x) ≈ function(x) on [low, high], the error multiplied by weight(x), below
+    2^-bits.
+    """
 
     name: str
     meaning: str
     function: Real
-    low: mp.mpf
-    high: mp.mpf
+    low: Any
+    high: Any
     weight: Real
     bits: float
     single: bool
@@ -90,7 +98,9 @@ def series(function: Real, small: Callable[[mp.mpf], mp.mpf]) -> Real:
 
 
 def odd_rest(function: Real, third: mp.mpf) -> tuple[Real, Real]:
-    """For an odd f with f'(0) = 1: return (u ↦ (f(√u) - √u) / √u³, the weight that makes its error relative to f)."""
+    """For an odd f with f'(0) = 1: return (u ↦ (f(√u) - √u) / √u³, the weight that makes its error relative
+    to f).
+    """
 
     def rest(u: mp.mpf) -> mp.mpf:
         x = mp.sqrt(u)
@@ -208,6 +218,12 @@ def literal(value: mp.mpf, single: bool) -> str:
 
 def main() -> None:
     """Fit everything and write the file."""
+    with mp.workprec(PRECISION):
+        write()
+
+
+def write() -> None:
+    """``main``, at full precision."""
     lines = [
         '"""Minimax polynomials, the constant term first. Made by ``tools/generate_coefficients.py``."""',
         "",

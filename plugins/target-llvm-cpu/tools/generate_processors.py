@@ -1,10 +1,11 @@
-"""Write ``src/thalweg_target_llvm_cpu/processors/*.json``: the processors and features that llvmlite's LLVM knows.
+"""Write ``src/thalweg_target_llvm_cpu/processors/*.json``: the processors and features that llvmlite's LLVM
+knows.
 
     python tools/generate_processors.py
 
-Names come from what LLVM prints for the processor "help". LLVM has no call that says what a processor's features
-are, but its inliner knows: a function may be inlined where the caller's features include its own. So each processor
-is a caller, each feature a callee, and what was inlined is what the processor has.
+Names come from what LLVM prints for the processor "help". LLVM has no call that says what a processor's
+features are, but its inliner knows: a function may be inlined where the caller's features include its own. So
+each processor is a caller, each feature a callee, and what was inlined is what the processor has.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ machine.emit_object(llvm.parse_assembly("define i32 @f() { ret i32 0 }"))
 
 
 def usable(triple: str, processor: str, feature: str = "") -> bool:
-    """Return whether LLVM makes 64-bit code with these; for an i486, or a feature of 32-bit code, it aborts."""
+    """Return whether LLVM makes 64-bit code with these; for an i486, or a feature of 32-bit
+    code, it aborts.
+    """
     command = [sys.executable, "-c", USABLE, triple, processor, feature]
     return subprocess.run(command, capture_output=True).returncode == 0
 
@@ -63,7 +66,8 @@ def features_of(triple: str, base: str, processors: list[str], features: list[st
     lines = [f'target triple = "{triple}"']
     for index, feature in enumerate(features):
         lines.append(
-            f"define internal i32 @f{index}(i32 %x) #{index} {{\n  %y = add i32 %x, {index + 1}\n  ret i32 %y\n}}"
+            f"define internal i32 @f{index}(i32 %x) #{index} {{\n"
+            f"  %y = add i32 %x, {index + 1}\n  ret i32 %y\n}}"
         )
         lines.append(
             f'attributes #{index} = {{ nounwind "target-cpu"="{base}" "target-features"="+{feature}" }}'
@@ -71,7 +75,8 @@ def features_of(triple: str, base: str, processors: list[str], features: list[st
     for number, processor in enumerate(processors):
         calls = "\n".join(f"  %v{i + 1} = call i32 @f{i}(i32 %v{i})" for i in range(len(features)))
         lines.append(
-            f"define i32 @p{number}(i32 %v0) #{len(features) + number} {{\n{calls}\n  ret i32 %v{len(features)}\n}}"
+            f"define i32 @p{number}(i32 %v0) #{len(features) + number} {{\n"
+            f"{calls}\n  ret i32 %v{len(features)}\n}}"
         )
         lines.append(f'attributes #{len(features) + number} = {{ nounwind "target-cpu"="{processor}" }}')
     module = llvm.parse_assembly("\n".join(lines))

@@ -84,6 +84,8 @@ class KernelSource:
     text: str
     plan: KernelPlan
     packed: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    dumps: bool = True
+    """Whether anybody reads ``TranslatedKernel.dumps``; a backend may leave them out otherwise."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from xdsl.dialects.builtin import StringAttr
@@ -131,7 +131,7 @@ def compile_variant(program: Program, job: BackendJob, session: Session) -> Vari
     with session.phase("stream", program):
         memory = lower_to_stream(program)
     with session.phase("executable-sources", program):
-        sources = list(planned.sources.values())
+        sources = [replace(source, dumps=session.dumper.enabled) for source in planned.sources.values()]
         for source in sources:
             session.dumper.executable(source.name, {".mlir": source.text.encode()})
     linked = _translate(planned, job, session, program)

@@ -54,6 +54,7 @@ def encode_source(source: KernelSource) -> dict[str, Any]:
         "text": source.text,
         "plan": {**asdict(source.plan), "workgroup_count": list(map(as_json, source.plan.workgroup_count))},
         "packed": {str(i): list(shape) for i, shape in source.packed.items()},
+        "dumps": source.dumps,
     }
 
 
@@ -63,7 +64,7 @@ def decode_source(message: Mapping[str, Any]) -> KernelSource:
     x, y, z = (from_json(count) for count in plan["workgroup_count"])
     kernel = KernelPlan((x, y, z), plan["local_memory"], plan["parameters"])
     packed = {int(i): tuple(shape) for i, shape in message["packed"].items()}
-    return KernelSource(message["name"], message["text"], kernel, packed)
+    return KernelSource(message["name"], message["text"], kernel, packed, message.get("dumps", True))
 
 
 def encode_config(config: TargetConfiguration) -> dict[str, Any]:

@@ -22,10 +22,11 @@ def resolve(options: LlvmCpuOptions) -> TargetConfiguration:
     """Resolve ``options``; the same options on the same machine give the same configuration.
 
     Its ``settings``: ``triple``, ``cpu`` (whose instructions may be used), ``tune`` (whose timings schedule),
-    ``features`` (LLVM's syntax), ``abi``, ``code_model``, ``data_layout``, ``vector_bits`` and ``vector_registers``,
-    ``f32_lanes`` and ``fma`` (whether there is a fused multiply-add).
+    ``features`` (LLVM's syntax), ``abi``, ``code_model``, ``data_layout``, ``vector_bits`` and
+    ``vector_registers``, ``f32_lanes`` and ``fma`` (whether there is a fused multiply-add).
 
-    :raises InvalidArgument: a triple, processor or feature that is not known, or ``host`` for a foreign triple.
+    :raises InvalidArgument: a triple, processor or feature that is not known, or ``host`` for a foreign
+        triple.
     """
     triple = options.target_triple or llvm.get_process_triple()
     architecture = _architecture(triple)
@@ -54,8 +55,9 @@ def _architecture(triple: str) -> Architecture:
         raise InvalidArgument(f"no code can be made for the triple {triple!r}{hint}; known: {known}")
     if not any(part.startswith(SUPPORTED_SYSTEM) for part in rest):
         raise InvalidArgument(
-            f"the triple {triple!r} is not one of a Linux system; write {architecture.name}-unknown-linux-gnu:"
-            " kernels call no system, and their images are ELF everywhere"
+            f"the triple {triple!r} is not one of a Linux system; write"
+            f" {architecture.name}-unknown-linux-gnu: kernels call no system, and their images are ELF"
+            " everywhere"
         )
     return architecture
 
@@ -76,7 +78,8 @@ def _processor(
             f"--target-cpu=host is this machine's processor, which cannot run code for {triple!r};"
             " ask for generic, or for a processor by name"
         )
-    # A virtual machine may mask features of the processor that LLVM recognises: what counts is what it detects.
+    # A virtual machine may mask features of the processor that LLVM recognises: what counts is what it
+    # detects.
     detected = {feature for feature, there in llvm.get_host_cpu_features().items() if there}
     baseline = _known_features(architecture, architecture.baseline)
     host = llvm.get_host_cpu_name()
@@ -109,7 +112,8 @@ def _given_features(text: str, architecture: Architecture) -> Iterable[tuple[str
         required = {feature[1:] for feature in architecture.required if feature.startswith("+")}
         if item[0] == "-" and name in required:
             raise InvalidArgument(
-                f"processor feature {name!r} cannot be taken away: Thalweg's code for {architecture.name} needs it"
+                f"processor feature {name!r} cannot be taken away:"
+                f" Thalweg's code for {architecture.name} needs it"
             )
         yield name, item[0] == "+"
 
@@ -132,9 +136,17 @@ IMPLIED = {
         "xop": ["fma4"],
         "avxvnni": ["avx2"],
         "avx512f": ["avx2", "f16c", "fma"],
-        **dict.fromkeys(("avx512cd", "avx512bw", "avx512dq", "avx512vl", "avx512vnni"), ["avx512f"]),
-        **dict.fromkeys(("avx512ifma", "avx512vpopcntdq"), ["avx512f"]),
-        **dict.fromkeys(("avx512bf16", "avx512vbmi", "avx512vbmi2", "avx512bitalg"), ["avx512bw"]),
+        "avx512cd": ["avx512f"],
+        "avx512bw": ["avx512f"],
+        "avx512dq": ["avx512f"],
+        "avx512vl": ["avx512f"],
+        "avx512vnni": ["avx512f"],
+        "avx512ifma": ["avx512f"],
+        "avx512vpopcntdq": ["avx512f"],
+        "avx512bf16": ["avx512bw"],
+        "avx512vbmi": ["avx512bw"],
+        "avx512vbmi2": ["avx512bw"],
+        "avx512bitalg": ["avx512bw"],
         "avx512fp16": ["avx512bw"],
     },
     "aarch64": {"fullfp16": ["fp-armv8"], "neon": ["fp-armv8"], "fp16fml": ["fullfp16"]},

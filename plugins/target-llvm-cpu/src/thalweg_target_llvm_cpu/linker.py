@@ -1,4 +1,6 @@
-"""The static linker: relocatable objects and the builtins they call → one ELF image without undefined symbols."""
+"""The static linker: relocatable objects and the builtins they call → one ELF image without undefined
+symbols.
+"""
 
 from __future__ import annotations
 
@@ -36,13 +38,14 @@ PAGE_SIZES = {EM_AARCH64: 0x10000}
 
 
 def link(objects: Sequence[tuple[str, bytes]], exports: Sequence[str], settings: Mapping[str, Any]) -> bytes:
-    """Link ``objects`` (kernel name, relocatable object) into an image that exports the functions ``exports``.
+    """Link ``objects`` (kernel name, relocatable object) into an image that exports the functions
+    ``exports``.
 
-    What the objects leave undefined comes from ``builtins``, compiled for ``settings``. The same objects give the
-    same bytes.
+    What the objects leave undefined comes from ``builtins``, compiled for ``settings``. The same objects give
+    the same bytes.
 
-    :raises CompileError: an undefined symbol that no builtin defines, naming the kernel; a symbol defined twice; an
-        unknown relocation.
+    :raises CompileError: an undefined symbol that no builtin defines, naming the kernel; a symbol defined
+        twice; an unknown relocation.
     """
     linking = _Linking([parse_object(name, data) for name, data in objects])
     linking.add_builtins(settings)
@@ -107,8 +110,8 @@ class _Linking:
                 code = builtins.compile_builtin(symbol.name, settings)
                 if code is None:
                     raise CompileError(
-                        f"kernel {item.name!r} calls {symbol.name!r}, which nothing defines: LLVM made that call for"
-                        f" {settings['triple']} without an instruction for it; known builtins:"
+                        f"kernel {item.name!r} calls {symbol.name!r}, which nothing defines: LLVM made"
+                        f" that call for {settings['triple']} without an instruction for it; known builtins:"
                         f" {', '.join(sorted(builtins.NAMES))}"
                     )
                 self._add(parse_object(symbol.name, code))
@@ -174,7 +177,9 @@ class _Linking:
         return layout, got
 
     def _piece(self, group: str, flags: int) -> list[Piece]:
-        """Return the piece for all sections of ``group``, which get their offsets in it here; none if there are none."""
+        """Return the piece for all sections of ``group``, which get their offsets in it here; none if there
+        are none.
+        """
         sections = [s for o in self.objects for s in o.sections.values() if _group(s) == group and s.size]
         offset = 0
         for section in sections:

@@ -26,20 +26,21 @@ class CompiledText:
 def compile_text(text: str, settings: Mapping[str, Any], assembly: bool = False) -> CompiledText:
     """Compile LLVM IR text for the processor that ``settings`` (of the configuration) describe.
 
-    :param assembly: whether to make the assembly too; it is empty otherwise.
+    :param assembly: whether to make the optimised IR and the assembly too; they are empty otherwise.
     :raises CompileError: LLVM does not accept the text; the message has its first complaint.
     """
     machine = target_machine(settings)
     module = _parse(_with_target(text, settings))
     tuning = llvm.create_pipeline_tuning_options(speed_level=OPTIMISATION_LEVEL)
-    # Emitters write vectors themselves. LLVM's vectorizers would only take their tails and address sums apart.
+    # Emitters write vectors themselves. LLVM's vectorizers would only take their tails and address sums
+    # apart.
     tuning.loop_vectorization = False
     tuning.slp_vectorization = False
     tuning.loop_interleaving = False
     tuning.loop_unrolling = True
     passes = llvm.create_pass_builder(machine, tuning)
     passes.getModulePassManager().run(module, passes)
-    optimised = str(module)
+    optimised = str(module) if assembly else ""
     code = machine.emit_object(module)
     # A module that code was emitted from cannot be emitted again: LLVM may abort.
     listing = machine.emit_assembly(_parse(optimised)) if assembly else ""
@@ -92,8 +93,8 @@ _DEFINITION = re.compile(r"^(define\b.*\))([^(){}]*)\{[ \t]*$", re.MULTILINE)
 def _with_target(text: str, settings: Mapping[str, Any]) -> str:
     """Return ``text`` with the triple, the data layout, and the attributes that every function gets.
 
-    ``no-builtins``: LLVM must not turn a kernel's short loops into calls. ``tune-cpu``: which processor's timings
-    schedule the code, apart from which instructions it may use.
+    ``no-builtins``: LLVM must not turn a kernel's short loops into calls. ``tune-cpu``: which processor's
+    timings schedule the code, apart from which instructions it may use.
     """
     attributes = f'nounwind "no-builtins" "tune-cpu"="{settings["tune"]}" '
     head = f'target datalayout = "{settings["data_layout"]}"\ntarget triple = "{settings["triple"]}"\n'

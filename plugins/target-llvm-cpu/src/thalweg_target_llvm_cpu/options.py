@@ -17,7 +17,8 @@ class LlvmCpuOptions:
         default="",
         metadata={
             "flag": "--target-cpu",
-            "help": "processor: host, generic, or a name of LLVM's (default: host; generic for another triple)",
+            "help": "processor: host, generic, or a name of LLVM's (default: host;"
+            " generic for another triple)",
         },
     )
     target_cpu_features: str = field(

@@ -34,10 +34,10 @@ class LlvmCpuBackend(TargetBackend):
         return emitters.plan(dispatch, config)
 
     def translate(self, kernel: KernelSource, config: TargetConfiguration) -> TranslatedKernel:
-        """Return the kernel's object code; the dumps are its LLVM IR, before and after optimisation, and assembly."""
-        text = emitters.emit(kernel, config)
-        code = machine.compile_text(text, config.settings, assembly=True)
+        """Return the kernel's object code; the dumps are its LLVM IR, also optimised, and its assembly."""
         dispatch = Dispatch.parse(kernel.text)
+        text = emitters.emit(kernel, dispatch, config)
+        code = machine.compile_text(text, config.settings, assembly=kernel.dumps)
         access = ("r",) * len(dispatch.operands) + ("w",) * len(dispatch.results)
         entry = EntryPoint(
             kernel.name,
@@ -46,6 +46,8 @@ class LlvmCpuBackend(TargetBackend):
             local_memory=kernel.plan.local_memory,
             binding_access=access,
         )
+        if not kernel.dumps:
+            return TranslatedKernel(entry, code.object)
         dumps = {
             ".ll": text.encode(),
             ".optimized.ll": code.ir.encode(),

@@ -1,4 +1,6 @@
-"""The functions that LLVM's own code calls where the processor has no instruction: small, and linked when called."""
+"""The functions that LLVM's own code calls where the processor has no instruction: small, and linked when
+called.
+"""
 
 from __future__ import annotations
 

@@ -34,8 +34,9 @@ SINGLE, DOUBLE = Format("float", 32, 23), Format("double", 64, 52)
 def truncation(name: str, wide: Format, narrow: Format) -> str:
     """Return LLVM IR of the rounding from ``wide`` to ``narrow``.
 
-    Normal numbers: the exponent is changed and the bits to be dropped are rounded; a carry makes the next exponent,
-    at last infinity. Denormal ones: a number is added whose last place is that of ``narrow``'s denormals.
+    Normal numbers: the exponent is changed and the bits to be dropped are rounded; a carry makes the next
+    exponent, at last infinity. Denormal ones: a number is added whose last place is that of ``narrow``'s
+    denormals.
     """
     w, shift = f"i{wide.bits}", wide.mantissa - narrow.mantissa
     least_normal = (wide.bias - narrow.bias + 1) << wide.mantissa

@@ -1,4 +1,6 @@
-"""Rounding of floats to integers: adding and taking away 2^mantissa rounds to nearest, a comparison does the rest."""
+"""Rounding of floats to integers: adding and taking away 2^mantissa rounds to nearest, a comparison does the
+rest.
+"""
 
 from __future__ import annotations
 

@@ -57,9 +57,11 @@ def plan(dispatch: Dispatch, config: TargetConfiguration) -> DispatchPlan:
     )
 
 
-def emit(kernel: KernelSource, config: TargetConfiguration) -> str:
-    """Return the LLVM IR of a planned kernel and of the vector math that it calls."""
-    parsed = Dispatch.parse(kernel.text)
+def emit(kernel: KernelSource, parsed: Dispatch, config: TargetConfiguration) -> str:
+    """Return the LLVM IR of a planned kernel and of the vector math that it calls.
+
+    :param parsed: the dispatch of ``kernel.text``.
+    """
     dispatch = Dispatch(parsed.function, parsed.constant_operands, dict(kernel.packed))
     b = KernelBuilder(kernel.name, dispatch.dimensions)
     _BY_NAME[kernel.plan.parameters["emitter"]].emit(b, dispatch, kernel.plan, config.settings)

@@ -1,7 +1,7 @@
 """Writes the linked image: a little ELF64 shared object that a loader (or ``dlopen``) maps as it is.
 
-Headers, dynamic tables and read-only data come first, then code, then data. Each segment starts on a page of its own
-in memory and without a gap in the file. Section headers are there for people's tools alone.
+Headers, dynamic tables and read-only data come first, then code, then data. Each segment starts on a page of
+its own in memory and without a gap in the file. Section headers are there for people's tools alone.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ def align(value: int, alignment: int) -> int:
 
 @dataclass
 class Piece:
-    """Bytes of the image with a name for people: one section of it. ``memory`` counts bytes, zeros included."""
+    """Bytes of the image with a name for people: one section of it. ``memory`` counts bytes,
+    zeros included.
+    """
 
     name: str
     kind: int
@@ -91,7 +93,9 @@ class ImageLayout:
 
 
 def dynamic_pieces(symbol_count: int, string_size: int, relative_count: int) -> tuple[list[Piece], Piece]:
-    """Return the pieces for the dynamic tables (read-only) and the dynamic section (writable: loaders write there)."""
+    """Return the pieces for the dynamic tables (read-only) and the dynamic section (writable: loaders write
+    there).
+    """
     read_only = [
         Piece(".hash", SHT_HASH, SHF_ALLOC, 8, 4 * (2 + 1 + symbol_count), entry_size=4, link=".dynsym"),
         Piece(
@@ -128,7 +132,9 @@ def _hash(name: str) -> int:
 
 
 def hash_table(count: int) -> bytes:
-    """Return DT_HASH of ``count`` symbols (the null one included) in one bucket, whose chain is all of them."""
+    """Return DT_HASH of ``count`` symbols (the null one included) in one bucket, whose chain
+    is all of them.
+    """
     chain = [0, *range(2, count), 0][:count]
     return struct.pack(f"<II I {count}I", 1, count, min(1, count - 1), *chain)
 
@@ -156,7 +162,9 @@ class ImageWriter:
     def fill_dynamic(
         self, memory: bytearray, exports: Sequence[Export], relative: Sequence[tuple[int, int]], kind: int
     ) -> None:
-        """Write the dynamic tables into ``memory``; ``relative`` are (place, target) pairs, ``kind`` their number."""
+        """Write the dynamic tables into ``memory``; ``relative`` are (place, target) pairs, ``kind`` their
+        number.
+        """
         numbers = {piece.name: index + 1 for index, piece in enumerate(self._pieces)}
         strings, symbols = bytearray(b"\0"), bytearray(SYMBOL_SIZE)
         for export in exports:
@@ -180,7 +188,7 @@ class ImageWriter:
             ]
         self._put(memory, ".dynamic", b"".join(struct.pack("<QQ", *entry) for entry in [*entries, (0, 0)]))
 
-    def _put(self, memory: bytearray, name: str, data: bytes) -> None:
+    def _put(self, memory: bytearray, name: str, data: bytes | bytearray) -> None:
         piece = self._by_name[name]
         assert len(data) == piece.size, (name, len(data), piece.size)
         memory[piece.address : piece.address + piece.size] = data
@@ -236,7 +244,8 @@ class ImageWriter:
                     struct.pack(
                         "<IIQQQQIIQQ", len(names), piece.kind, piece.flags, piece.address,
                         segment.offset + piece.address - segment.address, piece.size,
-                        numbers.get(piece.link, 0), 1 if piece.kind == SHT_DYNSYM else 0, piece.alignment, piece.entry_size,
+                        numbers.get(piece.link, 0), 1 if piece.kind == SHT_DYNSYM else 0, piece.alignment,
+                        piece.entry_size,
                     )
                 )  # fmt: skip
                 names += piece.name.encode() + b"\0"
@@ -247,6 +256,6 @@ class ImageWriter:
 
 
 __all__ = [
-    "EXECUTE", "READ", "SHF_ALLOC", "SHF_EXECINSTR", "SHF_WRITE", "SHT_NOBITS", "SHT_PROGBITS", "WRITE", "Export",
-    "ImageLayout", "ImageWriter", "Piece", "SegmentLayout", "align", "dynamic_pieces",
+    "EXECUTE", "READ", "SHF_ALLOC", "SHF_EXECINSTR", "SHF_WRITE", "SHT_NOBITS", "SHT_PROGBITS", "WRITE",
+    "Export", "ImageLayout", "ImageWriter", "Piece", "SegmentLayout", "align", "dynamic_pieces",
 ]  # fmt: skip

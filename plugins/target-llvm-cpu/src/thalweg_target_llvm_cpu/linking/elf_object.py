@@ -42,7 +42,9 @@ class Section:
 
 @dataclass(frozen=True)
 class Symbol:
-    """One symbol. ``section`` is an index of the object's ``sections``, or ``None``: undefined or absolute."""
+    """One symbol. ``section`` is an index of the object's ``sections``, or ``None``: undefined
+    or absolute.
+    """
 
     name: str
     binding: int

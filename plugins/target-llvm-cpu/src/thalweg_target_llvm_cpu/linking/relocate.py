@@ -198,7 +198,8 @@ RELOCATIONS: dict[int, dict[int, Apply]] = {
         19: _riscv_call,  # CALL_PLT
         23: _riscv_high,  # PCREL_HI20
         33: _riscv_sum("<B", 1), 34: _riscv_sum("<H", 1), 35: _riscv_sum("<I", 1), 36: _riscv_sum("<Q", 1),
-        37: _riscv_sum("<B", -1), 38: _riscv_sum("<H", -1), 39: _riscv_sum("<I", -1), 40: _riscv_sum("<Q", -1),
+        37: _riscv_sum("<B", -1), 38: _riscv_sum("<H", -1), 39: _riscv_sum("<I", -1),
+        40: _riscv_sum("<Q", -1),
         44: _riscv_compressed_branch,
         45: _riscv_compressed_jump,
         57: _relative("<i"),  # 32_PCREL

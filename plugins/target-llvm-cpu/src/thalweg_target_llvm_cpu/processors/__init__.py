@@ -1,4 +1,5 @@
-"""What LLVM knows of processors: names and features, checked before LLVM is asked (it only warns, and goes on).
+"""What LLVM knows of processors: names and features, checked before LLVM is asked (it only warns, and goes
+on).
 
 The tables are made by ``tools/generate_processors.py`` from llvmlite's LLVM.
 """
@@ -17,7 +18,9 @@ from thalweg.api import InvalidArgument
 
 @dataclass(frozen=True)
 class Architecture:
-    """One instruction set architecture: what its code may ask of a processor, and how images of it are made."""
+    """One instruction set architecture: what its code may ask of a processor, and how images
+    of it are made.
+    """
 
     name: str
     baseline: str
@@ -70,7 +73,11 @@ def _require(what: str, name: str, known: Iterable[str], architecture: str) -> N
 
 @cache
 def _table(architecture: str) -> tuple[dict[str, frozenset[str]], frozenset[str]]:
-    record = json.loads(files(__package__).joinpath(f"{architecture}.json").read_text(encoding="utf-8"))
+    record = json.loads(
+        files("thalweg_target_llvm_cpu.processors")
+        .joinpath(f"{architecture}.json")
+        .read_text(encoding="utf-8")
+    )
     processors = {name: frozenset(features) for name, features in record["processors"].items()}
     return processors, frozenset(record["features"])
 
@@ -79,23 +86,65 @@ _X86_64 = Architecture(
     name="x86_64",
     baseline="x86-64",
     checkable=frozenset(
-        "sse3 ssse3 sse4.1 sse4.2 popcnt lzcnt movbe avx avx2 fma f16c bmi bmi2 gfni fma4 xop avxvnni"
-        " avx512f avx512cd avx512bw avx512dq avx512vl avx512vnni avx512bf16 avx512fp16 avx512vbmi avx512vbmi2"
-        " avx512ifma avx512bitalg avx512vpopcntdq".split()
+        {
+            "sse3",
+            "ssse3",
+            "sse4.1",
+            "sse4.2",
+            "popcnt",
+            "lzcnt",
+            "movbe",
+            "avx",
+            "avx2",
+            "fma",
+            "f16c",
+            "bmi",
+            "bmi2",
+            "gfni",
+            "fma4",
+            "xop",
+            "avxvnni",
+            "avx512f",
+            "avx512cd",
+            "avx512bw",
+            "avx512dq",
+            "avx512vl",
+            "avx512vnni",
+            "avx512bf16",
+            "avx512fp16",
+            "avx512vbmi",
+            "avx512vbmi2",
+            "avx512ifma",
+            "avx512bitalg",
+            "avx512vpopcntdq",
+        }
     ),
 )
 _AARCH64 = Architecture(
     name="aarch64",
     baseline="generic",
     checkable=frozenset(
-        "neon fp-armv8 fullfp16 dotprod fp16fml rdm lse crc complxnum jsconv i8mm bf16".split()
+        {
+            "neon",
+            "fp-armv8",
+            "fullfp16",
+            "dotprod",
+            "fp16fml",
+            "rdm",
+            "lse",
+            "crc",
+            "complxnum",
+            "jsconv",
+            "i8mm",
+            "bf16",
+        }
     ),
     required=("+neon", "+fp-armv8"),
 )
 _RISCV64 = Architecture(
     name="riscv64",
     baseline="generic-rv64",
-    checkable=frozenset("m a f d c v zba zbb zbs zfh zvfh".split()),
+    checkable=frozenset({"m", "a", "f", "d", "c", "v", "zba", "zbb", "zbs", "zfh", "zvfh"}),
     required=("+m", "+a", "+f", "+d", "+c", "-relax"),
     abi="lp64d",
     code_model="medium",

@@ -36,7 +36,8 @@ SUPPORTED = frozenset(FUNCTIONS)
 
 
 def library(calls: Iterable[tuple[str, int, str]], settings: Mapping[str, Any]) -> str:
-    """Return LLVM IR of the functions ``@thalweg.NAME.vLfN`` (``@thalweg.NAME.fN`` for one lane) in ``calls``.
+    """Return LLVM IR of the functions ``@thalweg.NAME.vLfN`` (``@thalweg.NAME.fN`` for one lane) in
+    ``calls``.
 
     :param calls: (name, lanes, ``f32`` or ``f64``), in any order; each is written once.
     :raises NotSupported: a name or an element type that is not there.

@@ -1,7 +1,7 @@
 """Sums and products of floats without error, as a float and its rest (double-word arithmetic).
 
-T. Dekker, "A Floating-Point Technique for Extending the Available Precision" (1971); D. Knuth, "The Art of Computer
-Programming", volume 2, section 4.2.2.
+T. Dekker, "A Floating-Point Technique for Extending the Available Precision" (1971); D. Knuth, "The Art of
+Computer Programming", volume 2, section 4.2.2.
 """
 
 from __future__ import annotations

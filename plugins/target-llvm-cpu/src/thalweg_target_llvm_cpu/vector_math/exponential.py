@@ -1,7 +1,7 @@
 """exp, sigmoid, tanh.
 
-Reduction: x = n ln 2 + r, |r| ≤ ln 2 / 2, e^x = 2^n e^r; ln 2 in two parts, the first with so few bits that n times
-it is exact (W. Cody, W. Waite, "Software Manual for the Elementary Functions", 1980).
+Reduction: x = n ln 2 + r, |r| ≤ ln 2 / 2, e^x = 2^n e^r; ln 2 in two parts, the first with so few bits that n
+times it is exact (W. Cody, W. Waite, "Software Manual for the Elementary Functions", 1980).
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ def clamped(x: Lanes) -> Lanes:
 
 
 def scaled(value: Lanes, n: Lanes) -> Lanes:
-    """Return value 2^n, where 2^n may be no normal number: the last of two products rounds once, to a denormal too."""
+    """Return value 2^n, where 2^n may be no normal number: the last of two products rounds once, to a
+    denormal too.
+    """
     half = n >> 1
     return value * half.power_of_two() * (n - half).power_of_two()
 
@@ -83,7 +85,9 @@ TANH_IS_ONE = {"f32": 10.0, "f64": 20.0}
 
 
 def tanh(writer: FunctionWriter, x: Lanes) -> Lanes:
-    """tanh x: a polynomial up to 1, beyond it 1 - 2 / (e^2|x| + 1), whose errors the subtraction makes small."""
+    """tanh x: a polynomial up to 1, beyond it 1 - 2 / (e^2|x| + 1), whose errors the
+    subtraction makes small.
+    """
     element: Element = x.element
     square = x * x
     small = (x * square).fma(square.polynomial(_tanh_coefficients(element)), x)

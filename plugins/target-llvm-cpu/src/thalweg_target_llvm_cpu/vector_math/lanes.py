@@ -1,6 +1,7 @@
 """A writer of straight-line LLVM IR on vectors, with Python's operators, so that formulas read as formulas.
 
-Operands are ``Lanes``: floats, integers of the same width, or masks. A Python number beside one becomes a splat.
+Operands are ``Lanes``: floats, integers of the same width, or masks. A Python number beside one becomes a
+splat.
 """
 
 from __future__ import annotations
@@ -202,7 +203,9 @@ class Lanes:
         return self.writer.cast("bitcast", self, Kind.FLOAT)
 
     def funnel_shift(self, lower: Lanes, count: Lanes) -> Lanes:
-        """Return the high half of (self, ``lower``) shifted left by ``count``, which is less than the width."""
+        """Return the high half of (self, ``lower``) shifted left by ``count``, which is less
+        than the width.
+        """
         return self.writer.intrinsic("llvm.fshl", self, lower, count)
 
     def to_float(self) -> Lanes:
@@ -306,7 +309,9 @@ class FunctionWriter:
     def replaced(
         self, mask: Lanes, values: Sequence[Lanes], make: Callable[[], Sequence[Lanes]]
     ) -> list[Lanes]:
-        """Return ``values``, but where ``mask`` those of ``make``, whose code runs only if some lane wants it."""
+        """Return ``values``, but where ``mask`` those of ``make``, whose code runs only if some lane wants
+        it.
+        """
         number = len(self._lines)
         some = mask.text
         if self.lanes > 1:

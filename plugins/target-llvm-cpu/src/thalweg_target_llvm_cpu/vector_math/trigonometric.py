@@ -1,8 +1,8 @@
 """sin and cos, for any argument.
 
-Reduction: |x| = n π/2 + r, |r| ≤ π/4. Up to ``SMALL`` with π/2 in four parts (W. Cody, W. Waite, 1980); beyond, as
-only the fraction of x · 2/π matters, with the 192 bits of 2/π that make it (M. Payne, R. Hanek, "Radian Reduction for
-Trigonometric Functions", 1983). float32 is computed in float64.
+Reduction: |x| = n π/2 + r, |r| ≤ π/4. Up to ``SMALL`` with π/2 in four parts (W. Cody, W. Waite, 1980);
+beyond, as only the fraction of x · 2/π matters, with the 192 bits of 2/π that make it (M. Payne, R. Hanek,
+"Radian Reduction for Trigonometric Functions", 1983). float32 is computed in float64.
 """
 
 from __future__ import annotations
@@ -79,10 +79,13 @@ def _reduced(writer: FunctionWriter, x: Lanes) -> tuple[Lanes, Pair]:
 
 
 def _reduced_large(writer: FunctionWriter, x: Lanes) -> tuple[Lanes, Pair]:
-    """``_reduced`` for x ≥ ``SMALL``: x = m 2^k with an integer m, and bits of 2/π from 2^(1-k) on, modulo 4."""
+    """``_reduced`` for x ≥ ``SMALL``: x = m 2^k with an integer m, and bits of 2/π from
+    2^(1-k) on, modulo 4.
+    """
     bits = x.bits()
     mantissa = bits & F64.mantissa_mask | (1 << F64.mantissa_bits)
-    # The bit of the table that has weight 2^1 after the product with 2^k: the table starts with a word of zeros.
+    # The bit of the table that has weight 2^1 after the product with 2^k: the table starts with a word of
+    # zeros.
     start = bits.logical_shift(F64.mantissa_bits) - (F64.bias + F64.mantissa_bits) + 62
     table = writer.table("two_over_pi", coefficients.TWO_OVER_PI_WORDS, F64)
     index, shift = start >> 6, start & 63
