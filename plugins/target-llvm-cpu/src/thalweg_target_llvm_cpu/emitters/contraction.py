@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from thalweg.codegen.target import DispatchPlan, KernelPlan
-from thalweg.ir import Dispatch, element_name, shape_of
+from thalweg.ir import Dispatch, element_name, extents_of
 from thalweg.ir.dialects import tw
 from xdsl.ir import Operation
 
@@ -46,9 +46,9 @@ def accepts(dispatch: Dispatch) -> bool:
 def plan(dispatch: Dispatch, settings: Mapping[str, Any]) -> DispatchPlan:
     """Plan a kernel: output elements are divided among the workgroups."""
     root = analyse(dispatch).root
-    shape = shape_of(root.results[0])
+    shape = extents_of(root.results[0])
     depth = (
-        shape_of(root.operands[0])[-1]
+        extents_of(root.operands[0])[-1]
         if isinstance(root, tw.MatmulOp)
         else element_count(root.operands[1]) // shape[1]
     )
@@ -64,7 +64,7 @@ def emit(b: KernelBuilder, dispatch: Dispatch, plan: KernelPlan, settings: Mappi
     tensors = epilogue.bind(b)
     root = work.root
     x, w = (tensors.of(v) for v in root.operands)
-    shape = shape_of(root.results[0])
+    shape = extents_of(root.results[0])
     if 0 in shape:
         return
     groups = [(d,) for d in range(len(shape))]

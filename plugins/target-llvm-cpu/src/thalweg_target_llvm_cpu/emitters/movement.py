@@ -5,12 +5,15 @@ epilogue.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
+from operator import index
 from typing import Any
 
 from thalweg.codegen.target import DispatchPlan, KernelPlan
+from thalweg.extents import Extent, ceil_divide, is_static, maximum, upper_bound
 from thalweg.hal.kernel_abi import STATUS_INDEX_OUT_OF_RANGE
-from thalweg.ir import Dispatch, element_name, shape_of
+from thalweg.ir import Dispatch, element_name, extents_of
 from thalweg.ir.dialects import tw
 from xdsl.ir import Operation
 
@@ -25,8 +28,18 @@ from thalweg_target_llvm_cpu.emitters.access import (
     row_major,
 )
 from thalweg_target_llvm_cpu.emitters.epilogue import Epilogue, Groups
-from thalweg_target_llvm_cpu.emitters.nest import Level, Split, fitting_lanes, lanes_for, nest, split
-from thalweg_target_llvm_cpu.emitters.rows import Row
+from thalweg_target_llvm_cpu.emitters.nest import (
+    MAX_WORKGROUPS,
+    WORKGROUP_COST,
+    Level,
+    Split,
+    by_lanes,
+    fitting_lanes,
+    lanes_for,
+    nest,
+    split,
+    vectors,
+)
 from thalweg_target_llvm_cpu.emitters.work import analyse, body_cost, element_count, widest_bytes
 
 NAME = "movement"
@@ -51,17 +64,34 @@ def plan(dispatch: Dispatch, settings: Mapping[str, Any]) -> DispatchPlan:
     """Plan a kernel: every workgroup moves its share of each part."""
     epilogue = Epilogue(dispatch, settings)
     parts = _parts(epilogue)
-    cost = element_count(dispatch.results[0]) * (8 + body_cost(epilogue.generic))
-    shares = [split(part.levels, cost) for part in parts]
-    count = max([share.count for share in shares], default=1)
-    splits = [_with_count(part, share, count).parameters() for part, share in zip(parts, shares)]
+    elements, each = element_count(dispatch.results[0]), 8 + body_cost(epilogue.generic)
+    if is_static([elements, *(level.extent for part in parts for level in part.levels)]):
+        shares = [split(part.levels, elements * each) for part in parts]
+        count = max([index(share.count) for share in shares], default=1)
+        leading = [max(share.leading, 1 if count > 1 else 0) for share in shares]
+    else:
+        least = maximum(max(1, WORKGROUP_COST // each), ceil_divide(elements, MAX_WORKGROUPS))
+        count = maximum(1, ceil_divide(elements, least))
+        leading = [_leading(part.levels) for part in parts]
+    splits = [_with_count(part, levels, count).parameters() for part, levels in zip(parts, leading)]
     return DispatchPlan(KernelPlan((count, 1, 1), parameters={"emitter": NAME, "splits": splits}))
 
 
-def _with_count(part: _Part, share: Split, count: int) -> Split:
-    leading = max(share.leading, 1 if count > 1 and part.levels else 0)
+def _leading(levels: Sequence[Level]) -> int:
+    """Return how many levels may make enough trips for all workgroups."""
+    trips: Extent = 1
+    for number, level in enumerate(levels):
+        if upper_bound(trips) >= MAX_WORKGROUPS:
+            return number
+        trips = trips * level.trips
+    return len(levels)
+
+
+def _with_count(part: _Part, leading: int, count: Extent) -> Split:
+    """Divide the first ``leading`` levels of a part, as far as it has them, among ``count`` workgroups."""
+    leading = min(leading, len(part.levels))
     trips = prod(level.trips for level in part.levels[:leading])
-    return Split(leading, max(1, -(-trips // count)), count)
+    return Split(leading, maximum(1, ceil_divide(trips, count)), count)
 
 
 def emit(b: KernelBuilder, dispatch: Dispatch, plan: KernelPlan, settings: Mapping[str, Any]) -> None:
@@ -89,23 +119,46 @@ class _Part:
         raise NotImplementedError
 
 
+@dataclass(frozen=True)
+class _Run:
+    """``length`` elements inside of a row of ``extent``."""
+
+    extent: Extent
+    length: Int
+
+    @classmethod
+    def of(cls, b: KernelBuilder, block: Level, start: Int) -> _Run:
+        """Return the run that a step of a row from ``start`` on covers."""
+        if block.whole:
+            return cls(block.step, block.step)
+        return cls(block.extent, b.sub(block.stop(b, start), start))
+
+
+def _blocks(extent: Extent) -> Level:
+    """Return the level of a contiguous run: blocks that are moved at a time."""
+    if isinstance(extent, int):
+        return Level(extent, max(1, min(BLOCK, extent)))
+    return Level(extent, BLOCK, whole=False)
+
+
 def _move_row(
     b: KernelBuilder,
     epilogue: Epilogue,
-    extent: int,
+    run: _Run,
     lanes: int,
     source: Callable[[Int, int], Value],
     place: Callable[[Int], list[Int]],
     groups: Groups,
 ) -> None:
-    """Store ``source(position, lanes)`` at ``place(position)`` for a row of ``extent`` elements."""
-    if extent == 0:
+    """Store ``source(position, lanes)`` at ``place(position)`` for all positions of a run."""
+    if run.extent == 0:
         return
-    row = Row(extent, fitting_lanes(lanes, extent))
-    with row.vectors(b) as position:
-        epilogue.finish(b, source(position, row.lanes), place(position), groups)
-    if row.last >= 0:
-        epilogue.finish(b, source(row.last, row.lanes), place(row.last), groups)
+
+    def move(count: int) -> None:
+        vector = lambda position: epilogue.finish(b, source(position, count), place(position), groups)
+        vectors(b, run.length, count, vector)
+
+    by_lanes(b, run.extent, fitting_lanes(lanes, run.extent), move)
 
 
 class _Strided(_Part):
@@ -114,9 +167,9 @@ class _Strided(_Part):
     def __init__(self, operand, access: Access, epilogue: Epilogue):
         space = collapse(epilogue.shape, [access, *epilogue.accesses()])
         self.operand, self.access, self.groups = operand, space.accesses[0], space.groups
-        *outer, self.block = [Level(e) for e in space.extents] or [Level(1)]
-        self.block = Level(self.block.extent, max(1, min(BLOCK, self.block.extent)))
-        self.levels = [*outer, self.block]
+        *outer, inner = space.extents or (1,)
+        self.block = _blocks(inner)
+        self.levels = [*map(Level, outer), self.block]
 
     def emit(self, b, tensors, epilogue, place, lanes):
         x, (*outer, start) = tensors.of(self.operand), place
@@ -126,8 +179,8 @@ class _Strided(_Part):
         def source(position: Int, count: int) -> Value:
             return read(b, x, flat_index(b, access, [*outer, b.add(start, position)]), count, strides[-1])
 
-        groups = self.groups or ((),)
-        _move_row(b, epilogue, self.block.step, lanes, source, lambda p: [*outer, b.add(start, p)], groups)
+        run, groups = _Run.of(b, self.block, start), self.groups or ((),)
+        _move_row(b, epilogue, run, lanes, source, lambda p: [*outer, b.add(start, p)], groups)
 
 
 class _Gathered(_Part):
@@ -135,10 +188,10 @@ class _Gathered(_Part):
 
     def __init__(self, root: tw.GatherOp, epilogue: Epilogue):
         self.root = root
-        shape, indices = shape_of(root.data), shape_of(root.indices)
+        shape, indices = extents_of(root.data), extents_of(root.indices)
         axis = root.parameters()["axis"] % len(shape)
         self.extent, self.inner = shape[axis], prod(shape[axis + 1 :])
-        self.block = Level(self.inner, max(1, min(BLOCK, self.inner)))
+        self.block = _blocks(self.inner)
         self.levels = [Level(prod(shape[:axis])), Level(prod(indices)), self.block]
         middle = axis + len(indices)
         rank = len(epilogue.shape)
@@ -157,17 +210,17 @@ class _Gathered(_Part):
         base = b.add(b.mul(b.add(b.mul(outer, self.extent), index), self.inner), start)
         source = lambda position, count: read(b, data, b.add(base, position), count)
         place_of = lambda position: [outer, which, b.add(start, position)]
-        _move_row(b, epilogue, self.block.step, lanes, source, place_of, self.groups)
+        _move_row(b, epilogue, _Run.of(b, self.block, start), lanes, source, place_of, self.groups)
 
 
 class _Piece(_Part):
     """One operand of a concat."""
 
-    def __init__(self, operand, axis: int, before: int, epilogue: Epilogue):
-        shape = shape_of(operand)
+    def __init__(self, operand, axis: int, before: Extent, epilogue: Epilogue):
+        shape = extents_of(operand)
         inner = prod(shape[axis + 1 :])
         self.operand, self.run, self.offset = operand, shape[axis] * inner, before * inner
-        self.block = Level(self.run, max(1, min(BLOCK, self.run)))
+        self.block = _blocks(self.run)
         self.levels = [Level(prod(shape[:axis])), self.block]
         self.groups = (tuple(range(axis)), tuple(range(axis, len(shape))))
 
@@ -176,9 +229,8 @@ class _Piece(_Part):
         base = b.add(b.mul(outer, self.run), start)
         source = lambda position, count: read(b, x, b.add(base, position), count)
         target = b.add(start, self.offset)
-        _move_row(
-            b, epilogue, self.block.step, lanes, source, lambda p: [outer, b.add(target, p)], self.groups
-        )
+        run, place_of = _Run.of(b, self.block, start), lambda p: [outer, b.add(target, p)]
+        _move_row(b, epilogue, run, lanes, source, place_of, self.groups)
 
 
 class _Padded(_Part):
@@ -186,10 +238,10 @@ class _Padded(_Part):
 
     def __init__(self, root: tw.PadOp, epilogue: Epilogue):
         self.root = root
-        parameters, shape = root.parameters(), shape_of(root.x)
+        parameters, shape = root.parameters(), extents_of(root.x)
         self.groups: list[tuple[int, ...]] = []
-        self.low: list[int] = []
-        self.extents: list[int] = []
+        self.low: list[Extent] = []
+        self.extents: list[Extent] = []
         for d, extent in enumerate(shape):
             if self.groups and not parameters["low"][d] and not parameters["high"][d]:
                 self.groups[-1] = (*self.groups[-1], d)
@@ -210,7 +262,7 @@ class _Padded(_Part):
         fill = lambda position, count: literal(b, value, vector_type(x.scalar, count))
         place_of = lambda start: lambda position: [*place, b.add(position, start)]
         move = lambda start, extent, source: _move_row(
-            b, epilogue, extent, lanes, source, place_of(start), self.groups
+            b, epilogue, _Run(extent, extent), lanes, source, place_of(start), self.groups
         )
         inside = [b.sub(p, low) for p, low in zip(place, self.low)]
         access = Access(row_major(self.extents))
@@ -232,9 +284,10 @@ class _Padded(_Part):
 
 
 def _slices(root: Operation, epilogue: Epilogue) -> list[_Part]:
-    parameters, strides = root.parameters(), row_major(shape_of(root.x))
-    offset = sum(o * s for o, s in zip(parameters["offsets"], strides))
-    steps = tuple(k * s for k, s in zip(parameters["strides"], strides))
+    assert isinstance(root, tw.SliceOp)
+    strides = row_major(extents_of(root.x))
+    offset = sum(o * s for o, s in zip(root.offset_extents(), strides))
+    steps = tuple(k * s for k, s in zip(root.parameters()["strides"], strides))
     return [_Strided(root.x, Access(steps, offset), epilogue)]
 
 
@@ -244,10 +297,11 @@ def _reshaped(root: Operation, epilogue: Epilogue) -> list[_Part]:
 
 def _pieces(root: Operation, epilogue: Epilogue) -> list[_Part]:
     axis = root.parameters()["axis"] % len(epilogue.shape)
-    before, parts = 0, []
+    before: Extent = 0
+    parts: list[_Part] = []
     for operand in root.inputs:
         parts.append(_Piece(operand, axis, before, epilogue))
-        before += shape_of(operand)[axis]
+        before = before + extents_of(operand)[axis]
     return parts
 
 

@@ -170,7 +170,7 @@ def by_lanes(b: KernelBuilder, extent: Extent, lanes: int, write: Callable[[int]
     """Write code for rows of ``extent``: ``write(lanes)``, and where the extent may be smaller, ``write(1)``
     beside it.
     """
-    if lower_bound(extent) >= lanes:
+    if lanes == 1 or lower_bound(extent) >= lanes:
         write(lanes)
         return
     fits = b.icmp("sge", b.integer(extent), b.integer(lanes))
@@ -192,6 +192,34 @@ def vectors(b: KernelBuilder, length: Int, lanes: int, write: Callable[[Int], No
         return
     with b.when(b.icmp("ne", b.integer(rest), b.integer(0))):
         write(b.sub(length, lanes))
+
+
+def vector_nest(
+    b: KernelBuilder,
+    outer: Sequence[Level],
+    extent: Extent,
+    lanes: int,
+    division: Split,
+    write: Callable[[list[Int], int], None],
+) -> None:
+    """Write a nest whose innermost level, of ``extent``, goes by vectors that overlap at the end.
+
+    ``write(positions, lanes)``; element by element (one lane) where the extent turns out smaller than a
+    vector.
+    """
+
+    def whole() -> None:
+        with nest(b, [*outer, Level(extent, lanes)], division) as place:
+            write(place, lanes)
+
+    def single() -> None:
+        level = Level(extent, lanes, whole=False)
+        with ExitStack() as loops:
+            *place, start = loops.enter_context(nest(b, [*outer, level], division))
+            position = loops.enter_context(b.loop(start, level.stop(b, start)))
+            write([*place, position], 1)
+
+    by_lanes(b, extent, lanes, lambda fitting: whole() if fitting == lanes else single())
 
 
 def has_cheap_masks(settings: Mapping[str, Any], element_bytes: int) -> bool:

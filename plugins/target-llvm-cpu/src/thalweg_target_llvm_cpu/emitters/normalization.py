@@ -7,14 +7,15 @@ from math import prod
 from typing import Any
 
 from thalweg.codegen.target import DispatchPlan, KernelPlan
-from thalweg.ir import Dispatch, element_name, shape_of
+from thalweg.extents import Extent
+from thalweg.ir import Dispatch, element_name, extents_of
 from thalweg.ir.dialects import tw
 
 from thalweg_target_llvm_cpu.builder import LLVM_TYPES, Int, KernelBuilder, Value, vector_type
 from thalweg_target_llvm_cpu.emitters.access import Tensor, read
 from thalweg_target_llvm_cpu.emitters.epilogue import Epilogue
 from thalweg_target_llvm_cpu.emitters.nest import Level, Split, fitting_lanes, lanes_for, nest, split
-from thalweg_target_llvm_cpu.emitters.rows import Row, accumulate, combine_lanes
+from thalweg_target_llvm_cpu.emitters.rows import Row, accumulate, by_widths, combine_lanes
 from thalweg_target_llvm_cpu.emitters.work import analyse, body_cost, element_count, widest_bytes
 
 NAME = "layer_norm"
@@ -31,8 +32,8 @@ def accepts(dispatch: Dispatch) -> bool:
     return len(elements) == 1 and elements <= {"f16", "bf16", "f32", "f64"}
 
 
-def _rows(root: tw.LayerNormOp) -> tuple[int, int, int]:
-    shape = shape_of(root.x)
+def _rows(root: tw.LayerNormOp) -> tuple[int, Extent, Extent]:
+    shape = extents_of(root.x)
     axis = root.parameters()["axis"] % len(shape)
     return axis, prod(shape[:axis]), prod(shape[axis:])
 
@@ -53,11 +54,16 @@ def emit(b: KernelBuilder, dispatch: Dispatch, plan: KernelPlan, settings: Mappi
     root = epilogue.work.root
     axis, outer, extent = _rows(root)
     lanes = fitting_lanes(lanes_for(settings, widest_bytes([root, epilogue.generic])), extent)
-    kernel = _Kernel(b, Row(extent, lanes), [tensors.of(v) for v in root.operands], epilogue, axis)
+    operands = [tensors.of(v) for v in root.operands]
     if outer * extent == 0:
         return
-    with nest(b, [Level(outer)], Split.of(plan.parameters["split"])) as (index,):
-        kernel.row(index, root.parameters()["epsilon"])
+
+    def rows(lanes: int) -> None:
+        kernel = _Kernel(b, Row(extent, lanes), operands, epilogue, axis)
+        with nest(b, [Level(outer)], Split.of(plan.parameters["split"])) as (index,):
+            kernel.row(index, root.parameters()["epsilon"])
+
+    by_widths(b, extent, lanes, rows)
 
 
 class _Kernel:
@@ -77,7 +83,14 @@ class _Kernel:
         b = self.b
         add = lambda x, y: b.binary("fadd", x, y)
         total = combine_lanes(b, accumulate(b, self.extent, 4, b.float(0.0, self.type), term, add), add)
-        return b.binary("fdiv", total, b.float(float(self.extent.extent), self.scalar))
+        return b.binary("fdiv", total, self.count())
+
+    def count(self) -> Value:
+        """Return the number of elements of a row, a float."""
+        extent = self.extent.extent
+        if isinstance(extent, int):
+            return self.b.float(float(extent), self.scalar)
+        return self.b.cast("sitofp", self.b.extent(extent), self.scalar)
 
     def row(self, outer: Int, epsilon: float) -> None:
         """Normalize one row."""
@@ -92,10 +105,7 @@ class _Kernel:
         variance = b.binary("fadd", self.mean(squared), b.float(epsilon, self.scalar))
         deviation = b.call_intrinsic("llvm.sqrt", self.scalar, [variance])
         inverse = b.broadcast(b.binary("fdiv", b.float(1.0, self.scalar), deviation), lanes)
-        with self.extent.vectors(b) as position:
-            self._normalize(outer, start, position, mean, inverse)
-        if self.extent.last >= 0:
-            self._normalize(outer, start, self.extent.last, mean, inverse)
+        self.extent.vectors(b, lambda position: self._normalize(outer, start, position, mean, inverse))
 
     def _normalize(self, outer: Int, start: Int, position: Int, mean: Value, inverse: Value) -> None:
         b = self.b

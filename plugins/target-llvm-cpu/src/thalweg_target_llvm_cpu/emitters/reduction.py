@@ -7,14 +7,15 @@ element at a time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
 
 from thalweg.codegen.target import DispatchPlan, KernelPlan
-from thalweg.ir import Dispatch, element_name, shape_of
+from thalweg.extents import Extent
+from thalweg.ir import Dispatch, element_name, extents_of
 from thalweg.ir.dialects import linalg
 from xdsl.ir import Operation
 from xdsl.ir.affine import AffineDimExpr
@@ -37,13 +38,16 @@ from thalweg_target_llvm_cpu.emitters.generic import iteration_extents
 from thalweg_target_llvm_cpu.emitters.nest import (
     Level,
     Split,
+    by_lanes,
     fitting_lanes,
     lanes_for,
     nest,
     split,
+    typical,
     vector_starts,
+    vectors,
 )
-from thalweg_target_llvm_cpu.emitters.rows import combine_all, combine_lanes
+from thalweg_target_llvm_cpu.emitters.rows import Row, by_widths, combine_all, combine_lanes
 from thalweg_target_llvm_cpu.emitters.work import (
     analyse,
     body_cost,
@@ -95,9 +99,9 @@ def form_of(dispatch: Dispatch, epilogue: Epilogue, settings: Mapping[str, Any])
     maps = [m.data for m in op.indexing_maps.data]
     extents = iteration_extents(op)
     output_dims = [e.position for e in maps[-1].results]
-    accesses = [map_access(m, shape_of(v)) for v, m in zip([*op.inputs, *op.outputs], maps)]
+    accesses = [map_access(m, extents_of(v)) for v, m in zip([*op.inputs, *op.outputs], maps)]
     for access in epilogue.accesses():
-        strides = [0] * len(extents)
+        strides: list[Extent] = [0] * len(extents)
         for dimension, stride in zip(output_dims, access.strides):
             strides[dimension] = stride
         accesses.append(Access(tuple(strides)))
@@ -155,29 +159,69 @@ def plan(dispatch: Dispatch, settings: Mapping[str, Any]) -> DispatchPlan:
     """Plan a kernel: results are divided among the workgroups."""
     epilogue = Epilogue(dispatch, settings)
     form = form_of(dispatch, epilogue, settings)
-    elements = max([element_count(v) for v in form.op.inputs], default=0)
+    elements = max([element_count(v) for v in form.op.inputs], key=typical, default=0)
     division = split(levels_of(form), elements * (4 + body_cost(form.op)))
     parameters = {"emitter": NAME, "split": division.parameters()}
     return DispatchPlan(KernelPlan((division.count, 1, 1), parameters=parameters))
 
 
-def levels_of(form: Form) -> list[Level]:
-    """Return the nest over the kept dimensions; the innermost in blocks of vectors when it is walked *along*."""
+def levels_of(form: Form, whole: bool = True) -> list[Level]:
+    """Return the nest over the kept dimensions; the innermost in blocks of vectors when it is walked *along*.
+
+    :param whole: the innermost extent is at least a block, where that depends on the call.
+    """
     extents = [form.space.extents[c] for c in form.kept]
     if form.mode != "along":
         return [Level(extent) for extent in extents]
-    return [*map(Level, extents[:-1]), Level(extents[-1], min(ACCUMULATORS * form.lanes, extents[-1]))]
+    inner, block = extents[-1], ACCUMULATORS * form.lanes
+    if isinstance(inner, int):
+        return [*map(Level, extents[:-1]), Level(inner, min(block, inner))]
+    return [*map(Level, extents[:-1]), Level(inner, block, whole)]
 
 
 def emit(b: KernelBuilder, dispatch: Dispatch, plan: KernelPlan, settings: Mapping[str, Any]) -> None:
     """Write the kernel."""
     epilogue = Epilogue(dispatch, settings)
     form = form_of(dispatch, epilogue, settings)
-    if 0 in shape_of(dispatch.results[0]):
+    if 0 in extents_of(dispatch.results[0]):
         return
-    kernel = _Kernel(b, form, epilogue, epilogue.bind(b))
-    with nest(b, levels_of(form), Split.of(plan.parameters["split"])) as place:
-        {"across": kernel.across, "along": kernel.along, "single": kernel.single}[form.mode](place)
+    tensors = epilogue.bind(b)
+    kernel = lambda lanes: _Kernel(b, replace(form, lanes=lanes), epilogue, tensors)
+    division = Split.of(plan.parameters["split"])
+    if form.mode == "along":
+        _along(b, form, division, kernel)
+        return
+
+    def rows(lanes: int) -> None:
+        written = kernel(lanes)
+        with nest(b, levels_of(form), division) as place:
+            (written.across if form.mode == "across" else written.single)(place)
+
+    if form.mode == "across":
+        by_widths(b, form.space.extents[-1], form.lanes, rows)
+    else:
+        rows(1)
+
+
+def _along(b: KernelBuilder, form: Form, division: Split, kernel: Callable[[int], _Kernel]) -> None:
+    """Write the nest: blocks of vectors; single vectors, or elements, where the row turns out shorter."""
+    extent = form.space.extents[form.kept[-1]]
+    block = (
+        ACCUMULATORS * form.lanes if not isinstance(extent, int) else min(ACCUMULATORS * form.lanes, extent)
+    )
+
+    def blocks() -> None:
+        with nest(b, levels_of(form), division) as place:
+            kernel(form.lanes).along(place, block)
+
+    def short(lanes: int) -> None:
+        level = levels_of(form, whole=False)[-1]
+        with nest(b, levels_of(form, whole=False), division) as (*outer, start):
+            length = b.sub(level.stop(b, start), start)
+            one = lambda at: kernel(lanes).along([*outer, b.add(start, at)], lanes)
+            vectors(b, length, lanes, one)
+
+    by_lanes(b, extent, block, lambda n: blocks() if n == block else by_lanes(b, extent, form.lanes, short))
 
 
 class _Kernel:
@@ -203,12 +247,11 @@ class _Kernel:
             cell.set(self.step(self.coordinates(place, reduced), 1, cell.get()))
         self.epilogue.finish(self.b, self._narrowed(cell.get()), place, self.form.groups)
 
-    def along(self, place: Sequence[Int]) -> None:
+    def along(self, place: Sequence[Int], block: int) -> None:
         """A block of results, one vector accumulator for each vector of it."""
         b, form = self.b, self.form
         *outer, start = place
-        extent = form.space.extents[form.kept[-1]]
-        whole, last = vector_starts(min(ACCUMULATORS * form.lanes, extent), form.lanes)
+        whole, last = vector_starts(block, form.lanes)
         offsets = [*range(0, whole, form.lanes), *([last] if last >= 0 else [])]
         places = [[*outer, b.add(start, offset)] for offset in offsets]
         cells = [b.variable(self.initial(p, form.lanes)) for p in places]
@@ -222,25 +265,17 @@ class _Kernel:
     def across(self, place: Sequence[Int]) -> None:
         """One result: vector accumulators over the innermost dimension, then combined."""
         b, form = self.b, self.form
-        lanes, extent = form.lanes, form.space.extents[-1]
-        whole, last = vector_starts(extent, lanes)
-        count = min(ACCUMULATORS, whole // lanes)
+        lanes, row = form.lanes, Row(form.space.extents[-1], form.lanes)
         op = self.combiner
         neutral = literal(
             b, identity(op), f"<{lanes} x {self.accumulator}>" if lanes > 1 else self.accumulator
         )
-        cells = [b.variable(neutral) for _ in range(count)]
+        cells = [b.variable(neutral) for _ in range(row.accumulators(ACCUMULATORS))]
         with ExitStack() as loops:
             outer = [loops.enter_context(b.loop(0, form.space.extents[c])) for c in form.reduced[:-1]]
-            unrolled = whole // (lanes * count) * (lanes * count)
-            with b.loop(0, unrolled, lanes * count) as position:
-                for u, cell in enumerate(cells):
-                    self._accumulate(place, [*outer, b.add(position, u * lanes)], cell)
-            for u, position in enumerate(range(unrolled, whole, lanes)):
-                self._accumulate(place, [*outer, position], cells[u])
-            if last >= 0:
-                fresh = b.mask([last + lane >= whole for lane in range(lanes)])
-                self._accumulate(place, [*outer, last], cells[-1], fresh)
+            step = lambda number, position: self._accumulate(place, [*outer, position], cells[number])
+            row.interleaved(b, len(cells), step)
+            row.tail(b, lambda: self._accumulate(place, [*outer, row.last], cells[-1], row.fresh(b)))
         total = self._combined(op, [cell.get() for cell in cells])
         total = ScalarBody(b, 1).apply(op, [self.initial(place, 1), total])
         self.epilogue.finish(b, self._narrowed(total), place, form.groups)

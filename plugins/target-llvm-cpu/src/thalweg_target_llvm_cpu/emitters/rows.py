@@ -2,42 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from thalweg.extents import Extent, floor_divide
+
 from thalweg_target_llvm_cpu.builder import Int, KernelBuilder, Value
-from thalweg_target_llvm_cpu.emitters.nest import vector_starts
+from thalweg_target_llvm_cpu.emitters.nest import by_lanes, vectors
 
 Combine = Callable[[Value, Value], Value]
 
 
 @dataclass(frozen=True)
 class Row:
-    """``extent`` elements in vectors of ``lanes`` ≤ ``extent``."""
+    """``extent`` elements in vectors of ``lanes`` ≤ ``extent`` (see ``by_widths`` for dynamic extents)."""
 
-    extent: int
+    extent: Extent
     lanes: int
 
     @property
-    def whole(self) -> int:
+    def whole(self) -> Extent:
         """How far whole vectors reach."""
-        return vector_starts(self.extent, self.lanes)[0]
+        return floor_divide(self.extent, self.lanes) * self.lanes
 
     @property
-    def last(self) -> int:
-        """Where the overlapping last vector begins; -1 for none."""
-        return vector_starts(self.extent, self.lanes)[1]
+    def rest(self) -> Extent:
+        """How many elements no whole vector covers: those of the overlapping last vector."""
+        return self.extent - self.whole
+
+    @property
+    def last(self) -> Extent:
+        """Where the overlapping last vector begins, if ``rest`` is not 0."""
+        return self.extent - self.lanes
 
     def fresh(self, b: KernelBuilder) -> Value:
         """Return the mask of the last vector's lanes that no whole vector covers."""
-        return b.mask([self.last + lane >= self.whole for lane in range(self.lanes)])
+        covered = self.lanes - self.rest
+        if isinstance(covered, int):
+            return b.mask([lane >= covered for lane in range(self.lanes)])
+        return b.icmp("sge", b.iota(self.lanes), b.integer(covered, f"<{self.lanes} x i64>"))
 
-    @contextmanager
-    def vectors(self, b: KernelBuilder) -> Iterator[Int]:
-        """Loop over the whole vectors; yields where each begins."""
-        with b.loop(0, self.whole, self.lanes) as position:
-            yield position
+    def vectors(self, b: KernelBuilder, write: Callable[[Int], None]) -> None:
+        """Write ``write(position)`` for all vectors, the overlapping one last."""
+        vectors(b, self.extent, self.lanes, write)
+
+    def interleaved(self, b: KernelBuilder, count: int, write: Callable[[int, Int], None]) -> None:
+        """Write ``write(number, position)`` for the whole vectors; ``number`` goes from 0 to ``count`` - 1, and
+        again.
+        """
+        step = self.lanes * count
+        unrolled = floor_divide(self.extent, step) * step
+        with b.loop(0, unrolled, step) as position:
+            for number in range(count):
+                write(number, b.add(position, number * self.lanes))
+        if isinstance(self.extent, int):
+            starts = range(unrolled.__index__(), self.whole.__index__(), self.lanes)
+            for number, position in enumerate(starts):
+                write(number, position)
+        elif unrolled != self.whole:
+            with b.loop(unrolled, self.whole, self.lanes) as position:
+                write(0, position)
+
+    def accumulators(self, most: int) -> int:
+        """Return how many independent accumulators the row is worth, from 1 to ``most``."""
+        whole = self.whole
+        return max(1, min(most, whole // self.lanes)) if isinstance(whole, int) else most
+
+    def tail(self, b: KernelBuilder, write: Callable[[], None]) -> None:
+        """Write ``write()`` for the case that there is an overlapping last vector."""
+        if not isinstance(self.rest, int):
+            with b.when(b.icmp("ne", b.integer(self.rest), b.integer(0))):
+                write()
+        elif self.rest:
+            write()
+
+
+def by_widths(b: KernelBuilder, extent: Extent, lanes: int, write: Callable[[int], None]) -> None:
+    """Write ``write(n)`` for rows of ``extent``: ``n`` is ``lanes``, or fewer where the extent turns out
+    smaller.
+
+    Unlike ``by_lanes``, there are widths between ``lanes`` and 1: for rows that are short and cost much.
+    """
+
+    def narrower(fitting: int) -> None:
+        if fitting == lanes or lanes <= 4:
+            write(fitting)
+        else:
+            by_widths(b, extent, max(4, lanes // 4), write)
+
+    by_lanes(b, extent, lanes, narrower)
 
 
 def accumulate(
@@ -47,17 +100,16 @@ def accumulate(
 
     ``neutral`` leaves the other operand of ``combine`` unchanged.
     """
-    count = max(1, min(count, row.whole // row.lanes))
-    cells = [b.variable(neutral) for _ in range(count)]
-    step = row.lanes * count
-    unrolled = row.whole // step * step
-    with b.loop(0, unrolled, step) as position:
-        for u, cell in enumerate(cells):
-            cell.set(combine(cell.get(), term(b.add(position, u * row.lanes))))
-    for cell, position in zip(cells, range(unrolled, row.whole, row.lanes)):
-        cell.set(combine(cell.get(), term(position)))
-    if row.last >= 0:
+    cells = [b.variable(neutral) for _ in range(row.accumulators(count))]
+
+    def add(number: int, position: Int) -> None:
+        cells[number].set(combine(cells[number].get(), term(position)))
+
+    def add_fresh() -> None:
         cells[-1].set(combine(cells[-1].get(), b.select(row.fresh(b), term(row.last), neutral)))
+
+    row.interleaved(b, len(cells), add)
+    row.tail(b, add_fresh)
     return combine_all([cell.get() for cell in cells], combine)
 
 

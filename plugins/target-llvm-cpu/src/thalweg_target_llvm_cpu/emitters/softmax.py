@@ -1,14 +1,18 @@
-"""``tw.softmax``: three passes over each row (maximum; exponentials and their sum; scaling), along any axis."""
+"""``tw.softmax``: three passes over each row (maximum; exponentials and their sum; scaling), along any
+axis.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import inf, prod
+from operator import index
 from typing import Any
 
 from thalweg.codegen.target import DispatchPlan, KernelPlan
-from thalweg.ir import Dispatch, element_name, shape_of
+from thalweg.extents import Extent
+from thalweg.ir import Dispatch, element_name, extents_of
 from thalweg.ir.dialects import tw
 
 from thalweg_target_llvm_cpu.builder import (
@@ -22,8 +26,16 @@ from thalweg_target_llvm_cpu.builder import (
 )
 from thalweg_target_llvm_cpu.emitters.access import Tensor, read, write
 from thalweg_target_llvm_cpu.emitters.epilogue import Epilogue
-from thalweg_target_llvm_cpu.emitters.nest import Level, Split, fitting_lanes, lanes_for, nest, split
-from thalweg_target_llvm_cpu.emitters.rows import Row, accumulate, combine_lanes
+from thalweg_target_llvm_cpu.emitters.nest import (
+    Level,
+    Split,
+    fitting_lanes,
+    lanes_for,
+    nest,
+    split,
+    vector_nest,
+)
+from thalweg_target_llvm_cpu.emitters.rows import Row, accumulate, by_widths, combine_lanes
 from thalweg_target_llvm_cpu.emitters.work import analyse, body_cost, widest_bytes
 
 NAME = "softmax"
@@ -35,24 +47,24 @@ COST = 64
 class Form:
     """[outer, extent, inner]: the softmax is over ``extent``. ``compute``: the dtype it is done in."""
 
-    outer: int
-    extent: int
-    inner: int
+    outer: Extent
+    extent: Extent
+    inner: Extent
     axis: int
     rank: int
     compute: str
     lanes: int
-    buffered: bool
-    """Exponentials wait in local memory, because the result's dtype cannot hold them."""
+    home: str
+    """Where exponentials wait for their sum: in the ``result``; in ``local`` memory, where the result's dtype
+    cannot hold them; or in ``none``: computed twice, because local memory is planned before the call.
+    """
 
     @property
     def local_memory(self) -> int:
         """The bytes of local memory per workgroup."""
-        return (
-            self.extent * (self.lanes if self.inner > 1 else 1) * ELEMENT_BYTES[self.compute]
-            if self.buffered
-            else 0
-        )
+        if self.home != "local":
+            return 0
+        return index(self.extent) * (1 if self.inner == 1 else self.lanes) * ELEMENT_BYTES[self.compute]
 
 
 def accepts(dispatch: Dispatch) -> bool:
@@ -66,16 +78,17 @@ def accepts(dispatch: Dispatch) -> bool:
 def form_of(dispatch: Dispatch, epilogue: Epilogue, settings: Mapping[str, Any]) -> Form:
     """Return the form of a dispatch that ``accepts`` took."""
     root = epilogue.work.root
-    shape = shape_of(root.x)
+    shape = extents_of(root.x)
     axis = root.parameters()["axis"] % len(shape)
     inner = prod(shape[axis + 1 :])
     element = element_name(root.x.type)
     compute = "f64" if element == "f64" else "f32"
     lanes = lanes_for(settings, widest_bytes([root, epilogue.generic]))
     lanes = fitting_lanes(lanes, shape[axis] if inner == 1 else inner)
-    return Form(
-        prod(shape[:axis]), shape[axis], inner, axis, len(shape), compute, lanes, epilogue.element != compute
-    )
+    home = "result"
+    if epilogue.element != compute:
+        home = "local" if isinstance(shape[axis], int) else "none"
+    return Form(prod(shape[:axis]), shape[axis], inner, axis, len(shape), compute, lanes, home)
 
 
 def levels_of(form: Form) -> list[Level]:
@@ -99,21 +112,41 @@ def emit(b: KernelBuilder, dispatch: Dispatch, plan: KernelPlan, settings: Mappi
     epilogue = Epilogue(dispatch, settings)
     form = form_of(dispatch, epilogue, settings)
     tensors = epilogue.bind(b)
-    kernel = _Kernel(b, form, epilogue, tensors.of(epilogue.work.root.x), tensors.result)
     if form.outer * form.extent * form.inner == 0:
         return
-    with nest(b, levels_of(form), Split.of(plan.parameters["split"])) as place:
-        if form.inner == 1:
-            kernel.row(place[0])
-        else:
-            kernel.columns(*place)
+    division = Split.of(plan.parameters["split"])
+    x = tensors.of(epilogue.work.root.x)
+    kernel = lambda lanes: _Kernel(b, replace(form, lanes=lanes), epilogue, x, tensors.result)
+
+    def rows(lanes: int) -> None:
+        written = kernel(lanes)
+        with nest(b, levels_of(form), division) as (outer,):
+            written.row(outer)
+
+    def columns(place: Sequence[Int], lanes: int) -> None:
+        kernel(lanes).columns(*place)
+
+    if form.inner == 1:
+        by_widths(b, form.extent, form.lanes, rows)
+    else:
+        vector_nest(b, [Level(form.outer)], form.inner, form.lanes, division, columns)
 
 
 class _Kernel:
     def __init__(self, b: KernelBuilder, form: Form, epilogue: Epilogue, x: Tensor, result: Tensor):
         self.b, self.form, self.epilogue, self.x = b, form, epilogue, x
         self.type = vector_type(LLVM_TYPES[form.compute], form.lanes)
-        self.buffer = Tensor(form.compute, (), b.local_memory(), None, False) if form.buffered else result
+        local = form.home == "local"
+        self.buffer = Tensor(form.compute, (), b.local_memory(), None, False) if local else result
+
+    def keep(self, place: Int, value: Value) -> None:
+        """Let a vector of exponentials wait."""
+        if self.form.home != "none":
+            write(self.b, self.buffer, place, value)
+
+    def kept(self, place: Int, compute: Callable[[], Value]) -> Value:
+        """Return the vector of exponentials that waits at ``place``; if none do, ``compute`` it again."""
+        return compute() if self.form.home == "none" else read(self.b, self.buffer, place, self.form.lanes)
 
     def load(self, index: Int) -> Value:
         """Read a vector of the operand, widened to the dtype of the computation."""
@@ -141,46 +174,53 @@ class _Kernel:
         b, form = self.b, self.form
         row = Row(form.extent, form.lanes)
         start = b.mul(outer, form.extent)
-        home = 0 if form.buffered else start
+        home = 0 if form.home == "local" else start
         maximum = accumulate(
             b, row, 4, b.float(-inf, self.type), lambda p: self.load(b.add(start, p)), self.greater
         )
         maximum = b.broadcast(combine_lanes(b, maximum, self.greater), form.lanes)
 
         def exponential(position: Int) -> Value:
-            value = b.math("exp", b.binary("fsub", self.load(b.add(start, position)), maximum))
-            write(b, self.buffer, b.add(home, position), value)
+            return b.math("exp", b.binary("fsub", self.load(b.add(start, position)), maximum))
+
+        def first(position: Int) -> Value:
+            value = exponential(position)
+            self.keep(b.add(home, position), value)
             return value
 
-        total = accumulate(b, row, 2, b.float(0.0, self.type), exponential, self.sum)
+        total = accumulate(b, row, 2, b.float(0.0, self.type), first, self.sum)
         scale = b.binary(
             "fdiv", b.float(1.0, self.type.split(" x ")[-1].rstrip(">")), combine_lanes(b, total, self.sum)
         )
         scale = b.broadcast(scale, form.lanes)
         groups = [tuple(range(form.axis)), tuple(range(form.axis, form.rank))]
-        last = read(b, self.buffer, b.add(home, row.last), form.lanes) if row.last >= 0 else None
-        with row.vectors(b) as position:
-            value = b.binary("fmul", read(b, self.buffer, b.add(home, position), form.lanes), scale)
-            self.finish(value, [outer, position], groups)
-        if last is not None:  # read before the loop above changed what it overlaps
-            self.finish(b.binary("fmul", last, scale), [outer, row.last], groups)
+        kept = lambda position: self.kept(b.add(home, position), lambda: exponential(position))
+        last = None if row.rest == 0 else kept(row.last)  # before the loop below changes what it overlaps
+        with b.loop(0, row.whole, row.lanes) as position:
+            self.finish(b.binary("fmul", kept(position), scale), [outer, position], groups)
+        if last is not None:
+            row.tail(b, lambda: self.finish(b.binary("fmul", last, scale), [outer, row.last], groups))
 
     def columns(self, outer: Int, column: Int) -> None:
         """One vector of neighbouring columns, each a softmax down its own."""
         b, form = self.b, self.form
         start = b.add(b.mul(outer, form.extent * form.inner), column)
-        home, pitch = (0, form.lanes) if form.buffered else (start, form.inner)
+        home, pitch = (0, form.lanes) if form.home == "local" else (start, form.inner)
         maximum = b.variable(b.float(-inf, self.type))
         with b.loop(0, form.extent) as k:
             maximum.set(self.greater(maximum.get(), self.load(b.add(start, b.mul(k, form.inner)))))
+
+        def exponential(k: Int) -> Value:
+            value = self.load(b.add(start, b.mul(k, form.inner)))
+            return b.math("exp", b.binary("fsub", value, maximum.get()))
+
         total = b.variable(b.float(0.0, self.type))
         with b.loop(0, form.extent) as k:
-            value = b.binary("fsub", self.load(b.add(start, b.mul(k, form.inner))), maximum.get())
-            value = b.math("exp", value)
-            write(b, self.buffer, b.add(home, b.mul(k, pitch)), value)
+            value = exponential(k)
+            self.keep(b.add(home, b.mul(k, pitch)), value)
             total.set(self.sum(total.get(), value))
         scale = b.binary("fdiv", b.float(1.0, self.type), total.get())
         groups = [tuple(range(form.axis)), (form.axis,), tuple(range(form.axis + 1, form.rank))]
         with b.loop(0, form.extent) as k:
-            value = b.binary("fmul", read(b, self.buffer, b.add(home, b.mul(k, pitch)), form.lanes), scale)
-            self.finish(value, [outer, k, column], groups)
+            value = self.kept(b.add(home, b.mul(k, pitch)), lambda k=k: exponential(k))
+            self.finish(b.binary("fmul", value, scale), [outer, k, column], groups)
