@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 from thalweg.api import InvalidArgument
 from thalweg.dtypes import dtype_name, numpy_dtype
-from thalweg.ir import FunctionBuilder, element_name, shape_of
+from thalweg.extents import Extent, format_shape, is_static
+from thalweg.extents import broadcast_shapes as broadcast_extents
+from thalweg.ir import FunctionBuilder, element_name, extents_of
 from thalweg.ir.dialects import tw
 
 from thalweg_input_onnx.diagnostics import UnsupportedForm
@@ -24,9 +27,9 @@ class Emitter:
     A tensor without elements is a constant at once, so that no later phase meets one as a result.
     """
 
-    def __init__(self, inputs: Sequence[tuple[str, Sequence[int], str]]):
+    def __init__(self, inputs: Sequence[tuple[str, Sequence[Extent], str]]):
         self.builder = FunctionBuilder("main", inputs)
-        self._filled: dict[tuple[tuple[int, ...], str, bytes], Tensor] = {}
+        self._filled: dict[tuple[tuple[Extent, ...], str, bytes], Tensor] = {}
 
     # -- constants -------------------------------------------------------------------------------------------
 
@@ -35,9 +38,11 @@ class Emitter:
         array = np.asarray(array)
         return Tensor(array.shape, dtype_name(array.dtype), array, name=name)
 
-    def full(self, shape: Sequence[int], scalar: np.generic | np.ndarray) -> Tensor:
+    def full(self, shape: Sequence[Extent], scalar: np.generic | np.ndarray) -> Tensor:
         """A tensor of one repeated element; equal ones share their memory."""
         scalar = np.asarray(scalar)
+        if not is_static(shape):
+            return self.broadcast_to(self.constant(scalar.reshape(())), shape)
         key = (tuple(shape), dtype_name(scalar.dtype), scalar.tobytes())
         if key not in self._filled:
             self._filled[key] = self.constant(np.full(shape, scalar.reshape(()), scalar.dtype), "filled")
@@ -45,15 +50,32 @@ class Emitter:
 
     def value(self, x: Tensor) -> Any:
         """The SSA value; a constant is written on first use."""
+        if x.value is None and x.extents is not None:
+            x.value = self._written_extents(x.extents, x.dtype)
         if x.value is None:
             assert x.array is not None, x
             x.value = self.builder.constant(np.ascontiguousarray(x.array).reshape(x.shape), x.name or None)
         return x.value
 
-    def _tensor(self, value: Any) -> Tensor:
-        return Tensor(shape_of(value), element_name(value.type), value=value)
+    def known_extents(self, elements: np.ndarray, dtype: str = "i64") -> Tensor:
+        """A known tensor of extents (dtype object): a constant where all are numbers."""
+        if is_static(elements.ravel().tolist()):
+            return self.constant(elements.astype(numpy_dtype(dtype)))
+        return Tensor(elements.shape, dtype, extents=elements)
 
-    def _empty(self, shape: Sequence[int], dtype: str) -> Tensor:
+    def _written_extents(self, elements: np.ndarray, dtype: str) -> Any:
+        """The SSA value of a tensor of extents: element by element, joined."""
+        flat = [
+            self._tensor(self.builder.generate((1,), "i64", lambda s, e=extent: s.extent(e)))
+            for extent in elements.ravel().tolist()
+        ]
+        joined = flat[0] if len(flat) == 1 else self.concat(flat, 0)
+        return self.value(self.cast(self.reshape(joined, elements.shape), dtype))
+
+    def _tensor(self, value: Any) -> Tensor:
+        return Tensor(extents_of(value), element_name(value.type), value=value)
+
+    def _empty(self, shape: Sequence[Extent], dtype: str) -> Tensor:
         return self.constant(np.empty(tuple(shape), numpy_dtype(dtype)))
 
     # -- elementwise -----------------------------------------------------------------------------------------
@@ -132,7 +154,9 @@ class Emitter:
 
     def reduce_mean(self, x: Tensor, axes: Sequence[int], keepdims: bool = False) -> Tensor:
         """The mean over ``axes``."""
-        count = int(np.prod([x.shape[axis] for axis in axes]))
+        count = prod(x.shape[axis] for axis in axes)
+        if not isinstance(count, int):
+            return self.map([self.reduce_sum(x, axes, keepdims)], lambda v: v / v.extent(count))
         if not x.is_float:
             return self.map([self.reduce_sum(x, axes, keepdims)], lambda v: v / count)
         return self.map([self.reduce_sum(x, axes, keepdims)], lambda v: v * (1.0 / count))
@@ -143,16 +167,18 @@ class Emitter:
 
     # -- movement --------------------------------------------------------------------------------------------
 
-    def reshape(self, x: Tensor, shape: Sequence[int]) -> Tensor:
+    def reshape(self, x: Tensor, shape: Sequence[Extent]) -> Tensor:
         """Row-major reshape; a constant stays one."""
-        shape = tuple(int(extent) for extent in shape)
-        if int(np.prod(shape, dtype=object)) != x.size:
-            raise InvalidArgument(f"cannot reshape {list(x.shape)} to {list(shape)}")
+        shape = tuple(shape)
+        if prod(shape) != x.size:
+            raise InvalidArgument(f"cannot reshape {format_shape(x.shape)} to {format_shape(shape)}")
         if shape == x.shape:
             return x
         if x.array is not None:
             return self.constant(x.array.reshape(shape), x.name)
-        return self._tensor(self.builder.reshape(self.value(x), shape))
+        result = self._tensor(self.builder.reshape(self.value(x), shape))
+        result.counts = x.counts
+        return result
 
     def transpose(self, x: Tensor, permutation: Sequence[int]) -> Tensor:
         """``result.shape[i] == x.shape[permutation[i]]``."""
@@ -165,7 +191,7 @@ class Emitter:
             return self.reshape(x, [x.shape[axis] for axis in permutation])
         return self._tensor(self.builder.transpose(self.value(x), permutation))
 
-    def broadcast_to(self, x: Tensor, shape: Sequence[int]) -> Tensor:
+    def broadcast_to(self, x: Tensor, shape: Sequence[Extent]) -> Tensor:
         """Broadcast as NumPy does."""
         if len(shape) < x.rank or broadcast_shapes(x.shape, shape) != tuple(shape):
             raise InvalidArgument(f"{list(x.shape)} does not broadcast to {list(shape)}")
@@ -176,7 +202,7 @@ class Emitter:
         return self._tensor(self.builder.broadcast_to(self.value(x), shape))
 
     def slice(
-        self, x: Tensor, offsets: Sequence[int], sizes: Sequence[int], strides: Sequence[int]
+        self, x: Tensor, offsets: Sequence[Extent], sizes: Sequence[Extent], strides: Sequence[int]
     ) -> Tensor:
         """``x[offset : offset + size * stride : stride]`` in every dimension."""
         if tuple(sizes) == x.shape and all(s == 1 for s in strides):
@@ -185,15 +211,16 @@ class Emitter:
             return self._empty(sizes, x.dtype)
         return self._structured(tw.SliceOp, [x], sizes, offsets=offsets, strides=strides)
 
-    def slice_axis(self, x: Tensor, axis: int, offset: int, size: int) -> Tensor:
+    def slice_axis(self, x: Tensor, axis: int, offset: Extent, size: Extent) -> Tensor:
         """``size`` elements from ``offset`` on along ``axis``."""
-        offsets, sizes = [0] * x.rank, list(x.shape)
+        offsets: list[Extent] = [0] * x.rank
+        sizes = list(x.shape)
         offsets[axis], sizes[axis] = offset, size
         return self.slice(x, offsets, sizes, [1] * x.rank)
 
     def flip(self, x: Tensor, axes: Sequence[int]) -> Tensor:
         """Reverse the order of the elements along ``axes``."""
-        axes = [axis for axis in axes if x.shape[axis] > 1]
+        axes = [axis for axis in axes if x.shape[axis] != 1]
         offsets = [extent - 1 if axis in axes else 0 for axis, extent in enumerate(x.shape)]
         if not axes:
             return x
@@ -243,7 +270,7 @@ class Emitter:
         if 0 in shape or a.shape[-1] == 0:
             return self.constant(np.zeros(shape, numpy_dtype(a.dtype)))
         if b.rank == 2 and a.rank > 2:  # one large product instead of a batch of small ones
-            rows = self.reshape(a, (a.size // a.shape[-1], a.shape[-1]))
+            rows = self.reshape(a, (prod(a.shape[:-1]), a.shape[-1]))
             return self.reshape(self.matmul(rows, b), shape)
         rank = len(shape)
         a = self.reshape(a, (1,) * (rank - a.rank) + a.shape)
@@ -254,7 +281,7 @@ class Emitter:
         self,
         x: Tensor,
         kind: str,
-        shape: Sequence[int],
+        shape: Sequence[Extent],
         window: Sequence[int],
         strides: Sequence[int],
         dilations: Sequence[int],
@@ -269,7 +296,7 @@ class Emitter:
         )  # fmt: skip
         return self.cast(result, x.dtype)
 
-    def conv(self, x: Tensor, w: Tensor, shape: Sequence[int], **parameters: Any) -> Tensor:
+    def conv(self, x: Tensor, w: Tensor, shape: Sequence[Extent], **parameters: Any) -> Tensor:
         """``tw.conv``."""
         return self._structured(tw.ConvOp, [x, w], shape, **parameters)
 
@@ -288,7 +315,7 @@ class Emitter:
         )
 
     def _structured(
-        self, op: type[tw.StructuredOp], operands: Sequence[Tensor], shape: Sequence[int], **p: Any
+        self, op: type[tw.StructuredOp], operands: Sequence[Tensor], shape: Sequence[Extent], **p: Any
     ):
         if any(0 in x.shape for x in operands) or 0 in shape:
             raise UnsupportedForm(
@@ -297,15 +324,15 @@ class Emitter:
         return self._tensor(self.builder.structured(op, [self.value(x) for x in operands], shape, **p))
 
 
-def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
+def broadcast_shapes(*shapes: Sequence[Extent]) -> tuple[Extent, ...]:
     """Return the broadcast shape.
 
     :raises InvalidArgument: shapes that do not broadcast.
     """
     try:
-        return np.broadcast_shapes(*(tuple(shape) for shape in shapes))
-    except ValueError:
-        raise InvalidArgument(f"shapes {', '.join(str(list(s)) for s in shapes)} do not broadcast") from None
+        return broadcast_extents(shapes)
+    except InvalidArgument:
+        raise InvalidArgument(f"shapes {', '.join(map(format_shape, shapes))} do not broadcast") from None
 
 
 def least(dtype: str) -> float | int | bool:

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from thalweg.api import InvalidArgument
 from thalweg.dtypes import dtype_name, numpy_dtype
+from thalweg.extents import Extent, UnknownOrder
 from thalweg.ir import Program
 
 import thalweg_input_onnx.ops  # noqa: F401  (fills the table of ops)
@@ -20,6 +21,7 @@ from thalweg_input_onnx.inlining import give_defaults, has_body, inline_function
 from thalweg_input_onnx.model_file import Model, check_model, without_large_initializers
 from thalweg_input_onnx.node import Node, element_dtype, node_name
 from thalweg_input_onnx.registry import OPS, find_schema
+from thalweg_input_onnx.shape_arithmetic import fold_extents
 from thalweg_input_onnx.signature import graph_inputs
 from thalweg_input_onnx.tensor import Tensor
 from thalweg_input_onnx.typing_rules import check_input_types
@@ -29,7 +31,7 @@ def import_graph(model: Model, sizes: Mapping[str, int]) -> Program:
     """Import a model's graph as the function ``main``.
 
     :param sizes: sizes of dynamic dimensions, by name or ``INPUT:AXIS``.
-    :raises InvalidArgument: the model is not valid, or has dynamic dimensions without a size.
+    :raises InvalidArgument: the model is not valid.
     :raises CompileError: nodes that are not supported, all of them.
     """
     undefined = [problem for node in model.proto.graph.node if (problem := _undefined(model, node))]
@@ -41,7 +43,7 @@ def import_graph(model: Model, sizes: Mapping[str, int]) -> Program:
     return _GraphImporter(model, inline_functions(model), signature).run()
 
 
-Signature = Sequence[tuple[str, tuple[int, ...], str]]
+Signature = Sequence[tuple[str, tuple[Extent, ...], str]]
 """Name, shape and dtype of each argument."""
 
 
@@ -108,6 +110,10 @@ class _GraphImporter:
         except UnsupportedForm as form:
             self._problem(proto, form)
             return self._stand_in(proto)
+        except UnknownOrder as error:
+            remedy = "give the dimension a size with --onnx-dim NAME=VALUE"
+            self._problem(proto, UnsupportedForm(f"a dynamic dimension here: {error}", remedy))
+            return self._stand_in(proto)
         except InvalidArgument as error:
             raise InvalidArgument(
                 f"{self.model.label}: node {node_name(proto)!r} ({proto.op_type}): {error}"
@@ -128,9 +134,12 @@ class _GraphImporter:
         check_input_types(schema, inputs)
         if (arrays := fold(proto, opset, inputs)) is not None:
             return [self.emitter.constant(array) for array in arrays]
+        node = Node(proto, opset, schema.since_version)
+        if (extents := fold_extents(node, inputs)) is not None:
+            return [self.emitter.known_extents(extents, inputs[0].dtype if inputs[0] is not None else "i64")]
         function = OPS.function(schema.domain, proto.op_type, schema.since_version)
         assert function is not None
-        result = function(self.emitter, Node(proto, opset, schema.since_version), *inputs)
+        result = function(self.emitter, node, *inputs)
         outputs = list(result) if isinstance(result, tuple) else [result]
         for name in proto.output[len(outputs) :]:
             if name and self.uses[name]:

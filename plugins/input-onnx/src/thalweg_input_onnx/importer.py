@@ -17,7 +17,7 @@ from thalweg_input_onnx.options import OnnxOptions
 
 
 class OnnxImporter(Importer):
-    """Imports ONNX models of static shapes."""
+    """Imports ONNX models; dimensions without a size stay dynamic."""
 
     def __init__(self, options: OnnxOptions | None = None):
         self.options = options or OnnxOptions()
@@ -33,7 +33,7 @@ class OnnxImporter(Importer):
     def import_model(self, source: Path | Any) -> Program:
         """Import a model: a path, the bytes of a file, or an ``onnx.ModelProto``.
 
-        :raises InvalidArgument: not a valid model, or dynamic dimensions without a size.
+        :raises InvalidArgument: not a valid model.
         :raises CompileError: ops or forms that are not supported, all of them.
         """
         model = read_model(source)

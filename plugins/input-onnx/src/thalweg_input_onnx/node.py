@@ -9,6 +9,7 @@ import onnx
 from onnx import helper
 from thalweg.api import InvalidArgument
 from thalweg.dtypes import dtype_name
+from thalweg.extents import Extent
 
 from thalweg_input_onnx.diagnostics import UnknownValue, UnsupportedForm
 from thalweg_input_onnx.model_file import tensor_array
@@ -74,6 +75,12 @@ class Node:
                 f"its {what} is computed from the model's inputs", f"make the {what} a constant of the model"
             )
         return x.array
+
+    def known_extents(self, x: Tensor, what: str) -> list[Extent]:
+        """As ``known``, as a list of extents: numbers, or expressions of dynamic dimensions."""
+        if x.extents is not None:
+            return x.extents.reshape(-1).tolist()
+        return list(self.known_ints(x, what))
 
     def known_ints(self, x: Tensor, what: str) -> list[int]:
         """As ``known``, as a list of int."""

@@ -10,12 +10,14 @@ from collections.abc import Callable
 from typing import Any
 
 from thalweg.dtypes import numpy_dtype
+from thalweg.extents import Expression, Extent
 from thalweg.ir import ScalarBuilder
 
 from thalweg_input_onnx.diagnostics import UnsupportedForm
 from thalweg_input_onnx.tensor import FLOATS
 
-Number = float | int | bool
+Number = float | int | bool | Expression
+"""What a scalar is combined with; an extent is an integer."""
 
 
 class Scalar:
@@ -30,7 +32,13 @@ class Scalar:
 
     def like(self, other: Scalar | Number) -> Scalar:
         """Return ``other`` as a scalar of this dtype (a number becomes a constant)."""
+        if isinstance(other, Expression):
+            return self.extent(other)
         return other if isinstance(other, Scalar) else constant(self.builder, other, self.dtype)
+
+    def extent(self, extent: Extent) -> Scalar:
+        """Return an extent as a scalar of this dtype."""
+        return Scalar(self.builder, self.builder.extent(extent), "i64").cast(self.dtype)
 
     def _new(self, value: Any, dtype: str | None = None) -> Scalar:
         return Scalar(self.builder, value, dtype or self.dtype)

@@ -7,6 +7,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from thalweg.extents import Extent
 
 
 @dataclass(eq=False)
@@ -15,13 +16,16 @@ class Tensor:
 
     ``array`` holds the elements of a known constant, ``value`` the SSA value; a constant gets its SSA value
     when an op first needs it, so that constants which only steer the import (shapes, axes, pads) leave no
-    trace.
+    trace. ``extents`` holds the elements (dtype object) of an integer tensor that are expressions of dynamic
+    dimensions. ``counts``: the elements are 0, 1, 2, … up to this extent, exclusive.
     """
 
-    shape: tuple[int, ...]
+    shape: tuple[Extent, ...]
     dtype: str
     array: np.ndarray | None = None
     value: Any = None
+    extents: np.ndarray | None = None
+    counts: Extent | None = None
     name: str = field(default="", repr=False)
 
     @property
@@ -30,7 +34,7 @@ class Tensor:
         return len(self.shape)
 
     @property
-    def size(self) -> int:
+    def size(self) -> Extent:
         """The number of elements."""
         return prod(self.shape)
 

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 from thalweg.dtypes import numpy_dtype
+from thalweg.extents import ceil_divide, lower_bound, maximum
 
 from thalweg_input_onnx.diagnostics import UnsupportedForm
 from thalweg_input_onnx.emitter import Emitter
@@ -36,7 +37,7 @@ def constant_of_shape(b: Emitter, node: Node, shape: Tensor) -> Tensor:
     if node.has("value"):
         element_dtype(node.tensor_type("value"))
     element = node.attribute("value", np.zeros(1, np.float32)).reshape(())
-    return b.full(node.known_ints(shape, "shape"), element)
+    return b.full(node.known_extents(shape, "shape"), element)
 
 
 @onnx_op("EyeLike", since=(9, 22))
@@ -49,6 +50,8 @@ def eye_like(b: Emitter, node: Node, x: Tensor) -> Tensor:
 @onnx_op("Range", since=(11, 27))
 def range_(b: Emitter, node: Node, start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
     """Numbers from known bounds."""
+    if any(x.extents is not None for x in (start, limit, delta)):
+        return _dynamic_range(b, node, start, limit, delta)
     first, last, step = (node.known(x, what).reshape(()).item() for x, what in
                          ((start, "start"), (limit, "limit"), (delta, "delta")))  # fmt: skip
     count = max(0, math.ceil((last - first) / step))
@@ -56,14 +59,27 @@ def range_(b: Emitter, node: Node, start: Tensor, limit: Tensor, delta: Tensor) 
     return b.constant((np.arange(count) * np.asarray(step) + np.asarray(first)).astype(dtype))
 
 
+def _dynamic_range(b: Emitter, node: Node, start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
+    first, last, step = (node.known_extents(x, what)[0] for x, what in
+                         ((start, "start"), (limit, "limit"), (delta, "delta")))  # fmt: skip
+    if not isinstance(step, int) or step <= 0:
+        raise UnsupportedForm(f"a step of {step} with dynamic bounds", "use a positive constant step")
+    length = last - first
+    count = ceil_divide(length if lower_bound(length) >= 0 else maximum(length, 0), step)
+    zero = b.full((count,), np.zeros((), np.int64))
+    result = b.map_indexed([zero], lambda index, v: index(0) * step + first, start.dtype)
+    result.counts = count if first == 0 and step == 1 else None
+    return result
+
+
 @onnx_op("Trilu", since=(14,))
 def trilu(b: Emitter, node: Node, x: Tensor, k: Tensor | None = None) -> Tensor:
     """The upper or lower triangle of the last two dimensions."""
     offset = 0 if k is None else int(node.known(k, "diagonal").reshape(()))
     upper = bool(node.attribute("upper", 1))
-    rows = np.arange(x.shape[-2])[:, None]
-    columns = np.arange(x.shape[-1])[None, :]
     if x.array is not None and 0 not in x.shape:
+        rows = np.arange(x.array.shape[-2])[:, None]
+        columns = np.arange(x.array.shape[-1])[None, :]
         kept = columns - rows >= offset if upper else columns - rows <= offset
         return b.constant(np.where(kept, x.array, np.zeros((), x.array.dtype)), x.name)
     row, column = x.rank - 2, x.rank - 1

@@ -7,10 +7,12 @@ from math import prod
 
 import numpy as np
 from thalweg.api import InvalidArgument
+from thalweg.extents import Extent, format_shape
 
 from thalweg_input_onnx.diagnostics import UnsupportedForm
 from thalweg_input_onnx.emitter import Emitter
 from thalweg_input_onnx.node import Node
+from thalweg_input_onnx.ops.shape import table_name
 from thalweg_input_onnx.registry import onnx_op
 from thalweg_input_onnx.scalar import Scalar
 from thalweg_input_onnx.tensor import Tensor
@@ -21,15 +23,22 @@ def gather(b: Emitter, node: Node, data: Tensor, indices: Tensor) -> Tensor:
     """Slices along an axis; a single known index is a slice."""
     axis = node.attribute("axis", 0) % data.rank
     if indices.array is not None and indices.size == 1 and data.shape[axis]:
-        place = int(indices.array.reshape(()))
-        if not -data.shape[axis] <= place < data.shape[axis]:
-            raise InvalidArgument(f"index {place} is out of range for dimension {axis} of {list(data.shape)}")
-        picked = b.slice_axis(data, axis, place % data.shape[axis], 1)
+        place: Extent = int(indices.array.reshape(()))
+        extent = data.shape[axis]
+        if not -extent <= place < extent:
+            raise InvalidArgument(
+                f"index {place} is out of range for dimension {axis} of {format_shape(data.shape)}"
+            )
+        picked = b.slice_axis(data, axis, place + extent if place < 0 else place, 1)
+        return b.reshape(picked, (*data.shape[:axis], *indices.shape, *data.shape[axis + 1 :]))
+    if indices.counts is not None and isinstance(data.shape[axis], int):
+        b.builder.limit(indices.counts, data.shape[axis], table_name(data, axis))
+        picked = b.slice_axis(data, axis, 0, indices.counts)
         return b.reshape(picked, (*data.shape[:axis], *indices.shape, *data.shape[axis + 1 :]))
     return b.gather(data, indices, axis)
 
 
-def _wrapped(index: Scalar, extent: int) -> Scalar:
+def _wrapped(index: Scalar, extent: Extent) -> Scalar:
     """Count a negative index from the end."""
     return (index < 0).where(index + extent, index)
 

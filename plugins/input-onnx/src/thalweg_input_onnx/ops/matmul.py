@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
+from math import prod
+
 from thalweg.api import InvalidArgument
 
 from thalweg_input_onnx.diagnostics import UnsupportedForm
@@ -115,6 +116,4 @@ def _arranged(
     order = [label for group in groups for label in group]
     moved = b.transpose(x, [labels.index(label) for label in order])
     moved = b.broadcast_to(moved, [extents[label] for label in order])
-    return b.reshape(
-        moved, [int(np.prod([extents[label] for label in group], dtype=np.int64)) for group in groups]
-    )
+    return b.reshape(moved, [prod(extents[label] for label in group) for group in groups])

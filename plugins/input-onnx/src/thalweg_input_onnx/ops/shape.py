@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Literal
 
 import numpy as np
 from thalweg.api import InvalidArgument
+from thalweg.extents import (
+    Expression,
+    Extent,
+    ceil_divide,
+    floor_divide,
+    format_shape,
+    lower_bound,
+    maximum,
+    minimum,
+)
 
 from thalweg_input_onnx.diagnostics import UnsupportedForm
 from thalweg_input_onnx.emitter import Emitter, broadcast_shapes
 from thalweg_input_onnx.node import Node
 from thalweg_input_onnx.registry import onnx_op
+from thalweg_input_onnx.shape_arithmetic import clamp
 from thalweg_input_onnx.tensor import Tensor
 
 
@@ -25,13 +37,13 @@ def identity(b: Emitter, node: Node, x: Tensor) -> Tensor:
 def shape_of(b: Emitter, node: Node, x: Tensor) -> Tensor:
     """The shape, or the part of it from ``start`` to ``end``; always known."""
     start, end = node.attribute("start", 0), node.attribute("end", x.rank)
-    return b.constant(np.array(x.shape, np.int64)[start:end])
+    return b.known_extents(np.array(x.shape, object)[start:end])
 
 
 @onnx_op("Size", since=(1, 13, 19, 21, 23, 24, 25))
 def size_of(b: Emitter, node: Node, x: Tensor) -> Tensor:
     """The number of elements; always known."""
-    return b.constant(np.array(x.size, np.int64))
+    return b.known_extents(np.array(x.size, object))
 
 
 @onnx_op("Reshape", since=(1,))
@@ -44,20 +56,21 @@ def reshape_by_attribute(b: Emitter, node: Node, x: Tensor) -> Tensor:
 def reshape(b: Emitter, node: Node, x: Tensor, shape: Tensor) -> Tensor:
     """Row-major reshape: 0 keeps a dimension (unless ``allowzero``), one -1 takes what is left."""
     return b.reshape(
-        x, _resolved(x.shape, node.known_ints(shape, "shape"), bool(node.attribute("allowzero", 0)))
+        x, _resolved(x.shape, node.known_extents(shape, "shape"), bool(node.attribute("allowzero", 0)))
     )
 
 
-def _resolved(old: tuple[int, ...], new: list[int], allow_zero: bool) -> list[int]:
+def _resolved(old: tuple[Extent, ...], new: list[Extent], allow_zero: bool) -> list[Extent]:
     if not allow_zero:
         if any(extent == 0 and axis >= len(old) for axis, extent in enumerate(new)):
             raise InvalidArgument(f"shape {new} keeps a dimension that {list(old)} does not have")
         new = [old[axis] if extent == 0 else extent for axis, extent in enumerate(new)]
     if -1 in new:
         rest = prod(extent for extent in new if extent != -1)
-        if new.count(-1) > 1 or rest == 0 or prod(old) % rest:
-            raise InvalidArgument(f"cannot reshape {list(old)} to {new}")
-        new = [prod(old) // rest if extent == -1 else extent for extent in new]
+        left = 0 if rest == 0 else floor_divide(prod(old), rest)
+        if new.count(-1) > 1 or left * rest != prod(old) or rest == 0:
+            raise InvalidArgument(f"cannot reshape {format_shape(old)} to {format_shape(new)}")
+        new = [left if extent == -1 else extent for extent in new]
     return new
 
 
@@ -115,13 +128,13 @@ def concat(b: Emitter, node: Node, *inputs: Tensor) -> Tensor:
 @onnx_op("Expand", since=(8, 13))
 def expand(b: Emitter, node: Node, x: Tensor, shape: Tensor) -> Tensor:
     """Broadcast against a shape (both ways, as NumPy broadcasts two arrays)."""
-    return b.broadcast_to(x, broadcast_shapes(x.shape, node.known_ints(shape, "shape")))
+    return b.broadcast_to(x, broadcast_shapes(x.shape, node.known_extents(shape, "shape")))
 
 
 @onnx_op("Tile", since=(6, 13))
 def tile(b: Emitter, node: Node, x: Tensor, repeats: Tensor) -> Tensor:
     """Repeat along each dimension: broadcast a new dimension before each, then merge the two."""
-    counts = node.known_ints(repeats, "repeats")
+    counts = node.known_extents(repeats, "repeats")
     if len(counts) != x.rank:
         raise InvalidArgument(f"{len(counts)} repeats for {x.rank} dimensions")
     apart = b.reshape(x, [part for extent in x.shape for part in (1, extent)])
@@ -138,13 +151,13 @@ def split(b: Emitter, node: Node, x: Tensor, sizes: Tensor | None = None) -> tup
     axis = node.attribute("axis", 0) % x.rank
     extent = x.shape[axis]
     if sizes is not None:
-        parts = node.known_ints(sizes, "sizes")
+        parts = node.known_extents(sizes, "sizes")
     elif node.has("split"):
         parts = list(node.attribute("split"))
     else:
         count = node.attribute("num_outputs", node.outputs)
-        size = -(-extent // count)
-        parts = [min(size, max(0, extent - i * size)) for i in range(count)]
+        size = ceil_divide(extent, count)
+        parts = [minimum(size, maximum(0, extent - i * size)) for i in range(count)]
     if sum(parts) != extent:
         raise InvalidArgument(f"parts of {parts} do not make up dimension {axis} of {list(x.shape)}")
     starts = [sum(parts[:i]) for i in range(len(parts))]
@@ -165,24 +178,58 @@ def slice_(
 ) -> Tensor:  # fmt: skip
     """NumPy's slices, with known bounds."""
     return _sliced(
-        b, x, node.known_ints(starts, "starts"), node.known_ints(ends, "ends"),
+        b, x, node.known_extents(starts, "starts"), node.known_extents(ends, "ends"),
         None if axes is None else node.known_ints(axes, "axes"),
         None if steps is None else node.known_ints(steps, "steps"),
     )  # fmt: skip
 
 
 def _sliced(
-    b: Emitter, x: Tensor, starts: list[int], ends: list[int], axes: list[int] | None, steps: list[int] | None
+    b: Emitter,
+    x: Tensor,
+    starts: Sequence[Extent],
+    ends: Sequence[Extent],
+    axes: list[int] | None,
+    steps: list[int] | None,
 ) -> Tensor:
     axes = list(range(len(starts))) if axes is None else axes
-    offsets, sizes, strides = [0] * x.rank, list(x.shape), [1] * x.rank
+    offsets: list[Extent] = [0] * x.rank
+    sizes, strides = list(x.shape), [1] * x.rank
     for axis, start, end, step in zip(axes, starts, ends, steps or [1] * len(starts)):
         axis %= x.rank
         if step == 0:
             raise InvalidArgument("a slice's step is 0")
-        span = range(x.shape[axis])[slice(*_bounds(start, end, step, x.shape[axis]), step)]
-        offsets[axis], sizes[axis], strides[axis] = (span.start if len(span) else 0), len(span), step
+        offsets[axis], sizes[axis] = _span(b, x, axis, start, end, step)
+        strides[axis] = step
     return b.slice(x, offsets, sizes, strides)
+
+
+def _span(b: Emitter, x: Tensor, axis: int, start: Extent, end: Extent, step: int) -> tuple[Extent, Extent]:
+    """Return the offset and size of a slice along one dimension."""
+    extent = x.shape[axis]
+    if isinstance(start, int) and isinstance(end, int) and isinstance(extent, int):
+        span = range(extent)[slice(*_bounds(start, end, step, extent), step)]
+        return (span.start if len(span) else 0), len(span)
+    if step < 0:
+        if start == -1 or (isinstance(start, int) and start >= 2**31 - 1):
+            if isinstance(end, int) and end < -(2**31):  # everything, backwards
+                return extent - 1, ceil_divide(extent, -step)
+        raise UnsupportedForm("a backward slice of a dynamic dimension", "slice forwards, or the whole")
+    if isinstance(extent, int) and isinstance(end, Expression) and x.array is not None:
+        # part of a table by a dynamic dimension: ONNX would clamp, and what comes after would not fit
+        b.builder.limit(end, extent, table_name(x, axis))
+        first, last = clamp(start, extent), end
+    else:
+        first, last = clamp(start, extent), clamp(end, extent)
+    length = last - first
+    if lower_bound(length) < 0:
+        length = maximum(length, 0)
+    return first, ceil_divide(length, step)
+
+
+def table_name(x: Tensor, axis: int) -> str:
+    """Return how the message of a limit names a constant's dimension."""
+    return f"dimension {axis} of {x.name}" if x.name else f"dimension {axis} of a constant"
 
 
 def _bounds(start: int, end: int, step: int, extent: int) -> tuple[int, int | None]:
