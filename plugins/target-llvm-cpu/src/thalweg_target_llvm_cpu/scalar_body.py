@@ -8,7 +8,7 @@ from thalweg.api import NotSupported
 from thalweg.ir import element_name
 from thalweg.ir.dialects import linalg, tw
 from xdsl.dialects import arith, math
-from xdsl.dialects.builtin import FloatAttr
+from xdsl.dialects.builtin import FloatAttr, IntegerAttr
 from xdsl.ir import Block, Operation, SSAValue
 
 from thalweg_target_llvm_cpu.builder import LLVM_TYPES, KernelBuilder, Value, mangled, vector_type
@@ -53,7 +53,9 @@ _ICMP = ("eq", "ne", "slt", "sle", "sgt", "sge", "ult", "ule", "ugt", "uge")
 
 
 class ScalarBody:
-    """Emits bodies into one kernel. ``index(dimension)`` gives the i64 lanes of an iteration index when asked."""
+    """Emits bodies into one kernel. ``index(dimension)`` gives the i64 lanes of an iteration index when
+    asked.
+    """
 
     def __init__(self, builder: KernelBuilder, lanes: int, index: Callable[[int], Value] | None = None):
         self._b = builder
@@ -79,6 +81,7 @@ class ScalarBody:
         type_ = vector_type(LLVM_TYPES[element_name(op.result.type)], self._lanes)
         if isinstance(op.value, FloatAttr):
             return self._b.float(op.value.value.data, type_)
+        assert isinstance(op.value, IntegerAttr)
         value = op.value.value.data
         return self._b.integer(abs(value) if type_ == "i1" or " i1" in type_ else value, type_)
 
