@@ -95,7 +95,10 @@ def check_limits(signature: FunctionSignature, values: Mapping[str, int]) -> Non
     for limit in signature.limits:
         found = evaluate(limit.extent, values)
         if found > limit.maximum:
-            bound = f"{limit.reason}={limit.maximum}" if limit.reason else str(limit.maximum)
+            bound = str(limit.maximum)
+            if limit.reason:
+                named = limit.reason.isidentifier()
+                bound = f"{limit.reason}={bound}" if named else f"{bound}, {limit.reason}"
             raise InvalidArgument(f"{signature.name}: {limit.extent}={found} exceeds {bound}")
 
 

@@ -229,7 +229,7 @@ def _span(b: Emitter, x: Tensor, axis: int, start: Extent, end: Extent, step: in
 
 def table_name(x: Tensor, axis: int) -> str:
     """Return how the message of a limit names a constant's dimension."""
-    return f"dimension {axis} of {x.name}" if x.name else f"dimension {axis} of a constant"
+    return x.name if x.name and axis == 0 else f"dimension {axis} of {x.name or 'a constant'}"
 
 
 def _bounds(start: int, end: int, step: int, extent: int) -> tuple[int, int | None]:
