@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 from thalweg.codegen.target import KernelSource
-from thalweg.dtypes import numpy_dtype
-from thalweg.ir import Dispatch, Program, element_name, shape_of
+from thalweg.hal.executable import HostKernel
+from thalweg.ir import Dispatch, Program
 from thalweg.ir.evaluate import evaluate
+from thalweg.ir.specialization import bind_dimensions
 from thalweg.module.module import ExecutableRecord
 from thalweg_target_vmvx.backend import VmvxBackend
 from thalweg_target_vmvx.loader import VmvxLoader
@@ -30,14 +31,15 @@ def compile_text(*texts: str) -> ExecutableRecord:
     return ExecutableRecord("test", linked.format, linked.data, linked.entries)
 
 
-def call(record: ExecutableRecord, index: int, operands: Sequence[np.ndarray], results) -> list[np.ndarray]:
-    """Load an executable and call one of its kernels; ``results`` are (shape, dtype) pairs."""
-    kernel = VmvxLoader().load(record).kernels[index]
+def call(
+    kernel: object, constants: tuple[int, ...], operands: Sequence[np.ndarray], results
+) -> list[np.ndarray]:
+    """Call a kernel; ``results`` are (shape, dtype) pairs."""
+    assert isinstance(kernel, HostKernel)
     outputs = [np.full(shape, 77, dtype) for shape, dtype in results]
     inputs = [memoryview(np.ascontiguousarray(x).tobytes()) for x in operands]
-    kernel.function(
-        [*inputs, *(memoryview(y.reshape(-1).view(np.uint8)) for y in outputs)], (), (0, 0, 0), (1, 1, 1)
-    )
+    targets = [y.reshape(-1).view(np.uint8).data for y in outputs]
+    kernel.function([*inputs, *targets], constants, (0, 0, 0), (1, 1, 1))
     return outputs
 
 
@@ -47,9 +49,11 @@ def run_kernel() -> Callable[..., list[np.ndarray]]:
 
     def run(text: str, operands: Sequence[np.ndarray]) -> list[np.ndarray]:
         dispatch = Dispatch.parse(text)
-        types = [(shape_of(v), numpy_dtype(element_name(v.type))) for v in dispatch.results]
-        outputs = call(compile_text(text), 0, operands, types)
+        values = bind_dimensions(dispatch.function, [x.shape for x in operands])
+        constants = tuple(values[name] for name in dispatch.dimensions)
+        (kernel,) = VmvxLoader().load(compile_text(text)).kernels
         expected = evaluate(Program.parse(text), list(operands), dispatch.name)
+        outputs = call(kernel, constants, operands, [(y.shape, y.dtype) for y in expected])
         for output, reference in zip(outputs, expected):
             np.testing.assert_array_equal(output, reference)
         return outputs

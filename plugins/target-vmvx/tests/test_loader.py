@@ -37,7 +37,7 @@ def sample() -> Function:
     )
     x, w, i = f.arguments
     window = {"strides": (1, 1), "dilations": (1, 1), "pads_low": (1, 1), "pads_high": (0, 0)}
-    y = f.structured(tw.ConvOp, [x, w], (1, 4, 5, 5), groups=1, **window)
+    y = f.structured(tw.ConvOp, [x, w], (1, 4, 5, 5), None, groups=1, **window)
     bias = f.constant(np.arange(4, dtype=np.float32).reshape(4, 1, 1))
     y = f.elementwise([y, bias], lambda s, v, b: s.maximumf(s.addf(v, b), s.constant(0.25, "f32")))
     y = f.reduce([y], [2, 3], 0, lambda s, v, acc: s.addf(acc, v))

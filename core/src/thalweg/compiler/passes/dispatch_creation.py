@@ -18,10 +18,12 @@ from thalweg.compiler.passes.rewriting import (
     only_user,
     parent_block,
 )
+from thalweg.ir.attributes import number
+from thalweg.ir.builder import scalar_attribute
 from thalweg.ir.dialects import linalg, tw
 from thalweg.ir.dialects.host import DispatchOp
 from thalweg.ir.program import Program
-from thalweg.ir.types import extents_of
+from thalweg.ir.types import element_name, element_type_of, extents_of
 
 
 def create_dispatches(program: Program) -> None:
@@ -29,12 +31,40 @@ def create_dispatches(program: Program) -> None:
     kernels: dict[object, str] = {}
     for function in functions(program):
         block = function.body.block
+        _fill_splats(block)
         for group in _groups(block):
             _outline(group, function.sym_name.data, program, kernels)
         for op in reversed(list(block.ops)):
             if isinstance(op, tensor.EmptyOp | tw.SplatOp | arith.ConstantOp) and not op.results[0].uses:
                 op.detach()
                 op.erase()
+
+
+def _fill_splats(block: Block) -> None:
+    """Give each splat that something other than a generic uses a generic that writes it to memory; generics
+    have it written into their kernels.
+    """
+    for op in [op for op in block.ops if isinstance(op, tw.SplatOp)]:
+        uses = [use for use in op.result.uses if not isinstance(use.operation, linalg.GenericOp)]
+        if not uses:
+            continue
+        empty = tensor.EmptyOp([], op.result.type)
+        rank = len(extents_of(op.result))
+        body = Block(arg_types=[element_type_of(op.result)])
+        value = scalar_attribute(number(op.value), element_name(op.result.type))
+        constant = arith.ConstantOp(value)
+        body.add_ops([constant, linalg.YieldOp(constant.result)])
+        fill = linalg.GenericOp(
+            [], [empty.tensor], Region(body),
+            [builtin.AffineMapAttr(AffineMap.identity(rank))],
+            [linalg.IteratorTypeAttr(linalg.IteratorType.PARALLEL)] * rank,
+            [op.result.type],
+        )  # fmt: skip
+        if "tw.source" in op.attributes:
+            fill.attributes["tw.source"] = op.attributes["tw.source"]
+        block.insert_ops_after([empty, fill], op)
+        for use in uses:
+            use.operation.operands[use.index] = fill.results[0]
 
 
 def _is_work(op: Operation) -> bool:
