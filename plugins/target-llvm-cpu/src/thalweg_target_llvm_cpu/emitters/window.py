@@ -1,6 +1,7 @@
 """Sliding windows: ``tw.reduce_window`` of any rank, and depthwise ``tw.conv``.
 
-A window over the last two dimensions is computed by ``WindowRows``. Any other (over channels, over three
+A window over the last two dimensions is computed by ``WindowRows``, or by ``WindowTaps`` where their extents
+are known at the call only. Any other (over channels, over three
 dimensions, or too large to write out) goes tap by tap, vectorised where the last dimensions are free of the
 window.
 """
@@ -14,10 +15,12 @@ from math import prod
 from typing import Any
 
 from thalweg.codegen.target import DispatchPlan, KernelPlan
-from thalweg.ir import Dispatch, element_name, shape_of
+from thalweg.extents import Extent, ceil_divide, maximum
+from thalweg.ir import Dispatch, element_name, extents_of
 from thalweg.ir.dialects import tw
 
 from thalweg_target_llvm_cpu.builder import Int, KernelBuilder, Value
+from thalweg_target_llvm_cpu.emitters import window_taps
 from thalweg_target_llvm_cpu.emitters.access import Access, Tensor, flat_index, literal, read, row_major
 from thalweg_target_llvm_cpu.emitters.epilogue import Epilogue
 from thalweg_target_llvm_cpu.emitters.nest import (
@@ -26,14 +29,15 @@ from thalweg_target_llvm_cpu.emitters.nest import (
     fitting_lanes,
     has_cheap_masks,
     lanes_for,
-    nest,
     split,
+    vector_nest,
 )
 from thalweg_target_llvm_cpu.emitters.window_problem import (
     Axis,
     Columns,
     Problem,
     cut_columns,
+    is_dynamic,
     is_written_out,
     problem_of,
     row_block,
@@ -55,7 +59,7 @@ def accepts(dispatch: Dispatch) -> bool:
     if not isinstance(root, tw.ConvOp):
         return False
     problem = problem_of(dispatch)
-    return problem is not None and is_written_out(problem)
+    return problem is not None and (is_written_out(problem) or is_dynamic(problem))
 
 
 def _cut(problem: Problem, settings: Mapping[str, Any], element_bytes: int) -> tuple[Columns, int]:
@@ -68,20 +72,25 @@ def plan(dispatch: Dispatch, settings: Mapping[str, Any]) -> DispatchPlan:
     """Plan a kernel: planes and blocks of rows are divided among the workgroups."""
     work = analyse(dispatch)
     result = work.root.results[0]
-    if 0 in shape_of(result):
+    if 0 in extents_of(result):
         return DispatchPlan(KernelPlan((1, 1, 1), parameters={"emitter": NAME, "way": "empty"}))
     problem = problem_of(dispatch)
     wide = widest_bytes([work.root, work.epilogue])
     boolean = element_name(result.type) == "i1"
     if problem is not None and not boolean and is_written_out(problem):
         return _plan_rows(problem, settings, wide, element_count(result) * body_cost(work.epilogue))
+    if problem is not None and not boolean and is_dynamic(problem):
+        cost = element_count(result) * (4 * (1 + problem.taps) + body_cost(work.epilogue))
+        division = split(window_taps.levels_of(problem), cost)
+        parameters = {"emitter": NAME, "way": "taps", "split": division.parameters()}
+        return DispatchPlan(KernelPlan((division.count, 1, 1), parameters=parameters))
     taps = prod(axis.window for axis in window_axes(work.root))
     division = split(_General.of(work.root, settings, wide).levels, element_count(result) * taps * 4)
     parameters = {"emitter": NAME, "way": "general", "split": division.parameters()}
     return DispatchPlan(KernelPlan((division.count, 1, 1), parameters=parameters))
 
 
-def _plan_rows(problem: Problem, settings: Mapping[str, Any], wide: int, extra: int) -> DispatchPlan:
+def _plan_rows(problem: Problem, settings: Mapping[str, Any], wide: int, extra: Extent) -> DispatchPlan:
     _, block = _cut(problem, settings, wide)
     outputs = problem.planes * problem.rows.output * problem.columns.output
     cost = outputs * (4 + problem.taps) + extra
@@ -95,11 +104,14 @@ def _plan_rows(problem: Problem, settings: Mapping[str, Any], wide: int, extra: 
         "interior": interior.parameters(),
         "border": border.parameters(),
     }
-    return DispatchPlan(KernelPlan((max(interior.count, border.count), 1, 1), parameters=parameters))
+    return DispatchPlan(KernelPlan((maximum(interior.count, border.count), 1, 1), parameters=parameters))
 
 
-def _spread(planes: int, count: int) -> Split:
-    return Split(0, 1, 1) if count == 1 else Split(1, -(-planes // count), count)
+def _spread(planes: Extent, count: Extent) -> Split:
+    if count == 1:
+        return Split(0, 1, 1)
+    count = maximum(1, count)
+    return Split(1, ceil_divide(planes, count), count)
 
 
 def emit(b: KernelBuilder, dispatch: Dispatch, plan: KernelPlan, settings: Mapping[str, Any]) -> None:
@@ -113,10 +125,17 @@ def emit(b: KernelBuilder, dispatch: Dispatch, plan: KernelPlan, settings: Mappi
         assert problem is not None
         columns, block = _cut(problem, settings, wide)
         WindowRows(b, problem, columns, block, epilogue, tensors).emit(plan.parameters)
+    elif plan.parameters["way"] == "taps":
+        problem = problem_of(dispatch)
+        assert problem is not None
+        kernel = window_taps.WindowTaps(b, problem, lanes_for(settings, wide), epilogue, tensors)
+        kernel.emit(Split.of(plan.parameters["split"]))
     elif plan.parameters["way"] == "general":
         general = _General.of(work.root, settings, wide)
-        with nest(b, general.levels, Split.of(plan.parameters["split"])) as place:
-            general.emit(b, epilogue, tensors.of(work.root.operands[0]), place)
+        x = tensors.of(work.root.operands[0])
+        point = lambda place, lanes: general.emit(b, epilogue, x, place, lanes)
+        *outer, _ = general.levels
+        vector_nest(b, outer, general.run, general.lanes, Split.of(plan.parameters["split"]), point)
 
 
 @dataclass(frozen=True)
@@ -125,16 +144,17 @@ class _General:
 
     kind: str
     axes: tuple[Axis, ...]
-    run: int
+    run: Extent
     rank: int
     lanes: int
 
     @classmethod
     def of(cls, root: tw.ReduceWindowOp, settings: Mapping[str, Any], wide: int) -> _General:
         axes = window_axes(root)
-        rank, run = len(axes), 1
+        rank = len(axes)
+        run: Extent = 1
         while axes and axes[-1].free:
-            run *= axes.pop().size
+            run = run * axes.pop().size
         lanes = fitting_lanes(lanes_for(settings, wide), run)
         return cls(root.parameters()["kind"], tuple(axes), run, rank, lanes)
 
@@ -142,10 +162,10 @@ class _General:
     def levels(self) -> list[Level]:
         return [*(Level(axis.output) for axis in self.axes), Level(self.run, self.lanes)]
 
-    def emit(self, b: KernelBuilder, epilogue: Epilogue, x: Tensor, place: Sequence[Int]) -> None:
+    def emit(self, b: KernelBuilder, epilogue: Epilogue, x: Tensor, place: Sequence[Int], lanes: int) -> None:
         *outputs, start = place
         neutral = least(x.element) if self.kind == "max" else 0
-        cell = b.variable(b.broadcast_literal(literal(b, neutral, x.scalar), self.lanes))
+        cell = b.variable(b.broadcast_literal(literal(b, neutral, x.scalar), lanes))
         strides = row_major([*(axis.size for axis in self.axes), self.run])
         with ExitStack() as loops:
             source: list[Int] = []
@@ -154,7 +174,7 @@ class _General:
                 position = b.add(b.mul(output, axis.stride), b.mul(tap, axis.dilation))
                 source.append(b.integer(b.sub(position, axis.low)))
                 loops.enter_context(b.when(b.icmp("ult", source[-1], b.integer(axis.size))))
-            value = read(b, x, flat_index(b, Access(strides), [*source, start]), self.lanes)
+            value = read(b, x, flat_index(b, Access(strides), [*source, start]), lanes)
             cell.set(self._combine(b, x.element, cell.get(), value))
         groups = [*((d,) for d in range(len(self.axes))), tuple(range(len(self.axes), self.rank))]
         epilogue.finish(b, cell.get(), [*outputs, start], groups)

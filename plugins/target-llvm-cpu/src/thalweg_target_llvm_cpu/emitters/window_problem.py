@@ -6,8 +6,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from operator import index
 
-from thalweg.ir import Dispatch, shape_of
+from thalweg.extents import Extent, ceil_divide, floor_divide, is_static, maximum, minimum, static
+from thalweg.ir import Dispatch, extents_of
 from thalweg.ir.dialects import tw
 from xdsl.ir import Operation
 
@@ -21,8 +23,8 @@ MAX_PRODUCTS = 2500
 class Axis:
     """One dimension: output ``o`` sees positions ``o * stride - low + tap * dilation`` of ``size``."""
 
-    size: int
-    output: int
+    size: Extent
+    output: Extent
     window: int = 1
     stride: int = 1
     dilation: int = 1
@@ -34,12 +36,17 @@ class Axis:
         return self.window == 1 and self.stride == 1 and self.low == 0 and self.output == self.size
 
     @property
-    def interior(self) -> tuple[int, int]:
+    def is_static(self) -> bool:
+        """Whether operand and output are of known extent."""
+        return is_static((self.size, self.output))
+
+    @property
+    def interior(self) -> tuple[Extent, Extent]:
         """The range of outputs whose every tap is inside."""
         reach = (self.window - 1) * self.dilation
-        first = min(self.output, -(-self.low // self.stride))
-        stop = (self.size - 1 + self.low - reach) // self.stride + 1
-        return first, min(self.output, max(first, stop))
+        first = minimum(self.output, ceil_divide(self.low, self.stride))
+        stop = floor_divide(self.size - 1 + self.low - reach, self.stride) + 1
+        return first, minimum(self.output, maximum(first, stop))
 
     def position(self, output: int, tap: int) -> int:
         """Return where a tap of an output is."""
@@ -59,11 +66,11 @@ class Problem:
     """
 
     kind: str
-    planes: int
+    planes: Extent
     rows: Axis
     columns: Axis
-    channels: int = 1
-    multiplier: int = 1
+    channels: Extent = 1
+    multiplier: Extent = 1
 
     @property
     def taps(self) -> int:
@@ -88,7 +95,7 @@ def problem_of(dispatch: Dispatch) -> Problem | None:
 def window_axes(root: Operation) -> list[Axis]:
     """Return the axes of a ``tw.reduce_window``."""
     p = root.parameters()
-    sizes = zip(shape_of(root.x), shape_of(root.results[0]))
+    sizes = zip(extents_of(root.x), extents_of(root.results[0]))
     return [
         Axis(size, output, p["window"][d], p["strides"][d], p["dilations"][d], p["pads_low"][d])
         for d, (size, output) in enumerate(sizes)
@@ -96,12 +103,12 @@ def window_axes(root: Operation) -> list[Axis]:
 
 
 def _depthwise(root: tw.ConvOp) -> Problem | None:
-    x, w, y = shape_of(root.x), shape_of(root.w), shape_of(root.results[0])
-    if w[1] != 1 or len(x) > 4:
+    x, w, y = (extents_of(value) for value in (root.x, root.w, root.results[0]))
+    if w[1] != 1 or len(x) > 4 or not is_static(w[2:]):
         return None
     p = root.parameters()
     axes = [
-        Axis(x[2 + d], y[2 + d], w[2 + d], p["strides"][d], p["dilations"][d], p["pads_low"][d])
+        Axis(x[2 + d], y[2 + d], index(w[2 + d]), p["strides"][d], p["dilations"][d], p["pads_low"][d])
         for d in range(len(x) - 2)
     ]
     rows = axes[0] if len(axes) > 1 else Axis(1, 1)
@@ -124,18 +131,20 @@ class Columns:
 def cut_columns(axis: Axis, lanes: int, masks: bool) -> Columns:
     """Cut the columns in vectors.
 
+    :param axis: of known extents.
     :param masks: partial vectors are cheap on the target, so that a short row is one of them.
     """
-    if axis.output < lanes:
-        wide = 1 << (axis.output - 1).bit_length()
-        lanes = wide if masks or wide == axis.output else wide // 2
-    if axis.output < lanes:
+    output = index(axis.output)
+    if output < lanes:
+        wide = 1 << (output - 1).bit_length()
+        lanes = wide if masks or wide == output else wide // 2
+    if output < lanes:
         return Columns(lanes, (0, 0), (0,), True)
-    starts = list(range(0, axis.output - lanes + 1, lanes))
+    starts = list(range(0, output - lanes + 1, lanes))
     clean = [start for start in starts if is_clean(axis, start, lanes)]
     edges = [start for start in starts if start not in clean]
-    if axis.output % lanes:
-        edges.append(axis.output - lanes)
+    if output % lanes:
+        edges.append(output - lanes)
     span = (clean[0], clean[-1] + lanes) if clean else (0, 0)
     return Columns(lanes, span, tuple(edges), False)
 
@@ -157,7 +166,7 @@ def load_range(axis: Axis, start: int, lanes: int, tap: int) -> tuple[int, int]:
 
 def row_block(problem: Problem, registers: int) -> int:
     """Return how many interior rows one step computes: independent accumulators, within the registers."""
-    first, stop = problem.rows.interior
+    first, stop = static(problem.rows.interior)
     most = 4 if registers - problem.taps >= 8 else 2
     if stop <= first:
         return 0
@@ -166,8 +175,17 @@ def row_block(problem: Problem, registers: int) -> int:
 
 
 def is_written_out(problem: Problem) -> bool:
-    """Return whether the window is small enough for a kernel that writes out every vector operation."""
-    first, stop = problem.rows.interior
-    rows = 4 + problem.rows.output - (stop - first)
+    """Return whether the window is small enough, and its extents known, for a kernel that writes out every
+    vector operation.
+    """
+    if is_dynamic(problem):
+        return False
+    first, stop = static(problem.rows.interior)
+    rows = 4 + index(problem.rows.output) - (stop - first)
     columns = len(cut_columns(problem.columns, 4, False).edges) + 1
     return 0 < rows * columns * problem.taps <= MAX_PRODUCTS
+
+
+def is_dynamic(problem: Problem) -> bool:
+    """Return whether rows or columns are known at the call only."""
+    return not (problem.rows.is_static and problem.columns.is_static)

@@ -6,7 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import inf
+from operator import index
 from typing import Any
+
+from thalweg.extents import static
 
 from thalweg_target_llvm_cpu.builder import ELEMENT_BYTES, Int, KernelBuilder, Value, vector_type
 from thalweg_target_llvm_cpu.emitters.access import Tensor, Tensors, literal, read
@@ -34,19 +37,11 @@ def larger(b: KernelBuilder, element: str, total: Value, value: Value) -> Value:
     return b.select(b.icmp("sgt" if signed else "ugt", value, total), value, total)
 
 
-class WindowRows:
-    """Writes the kernel of one problem."""
+class Window:
+    """What the kernels of a problem share: dtypes, combination and the store."""
 
-    def __init__(
-        self,
-        b: KernelBuilder,
-        problem: Problem,
-        columns: Columns,
-        block: int,
-        epilogue: Epilogue,
-        tensors: Tensors,
-    ):
-        self.b, self.problem, self.columns, self.block, self.epilogue = b, problem, columns, block, epilogue
+    def __init__(self, b: KernelBuilder, problem: Problem, epilogue: Epilogue, tensors: Tensors):
+        self.b, self.problem, self.epilogue = b, problem, epilogue
         root = epilogue.work.root
         self.x: Tensor = tensors.of(root.operands[0])
         self.w = tensors.of(root.operands[1]) if problem.kind == "conv" else None
@@ -59,9 +54,54 @@ class WindowRows:
         if problem.kind == "conv" and rank == 3:
             self.groups = ((0, 1), (), last)
 
+    def widen(self, value: Value) -> Value:
+        """Return a value in the dtype that sums are done in."""
+        return value if value.scalar_type == self.scalar else self.b.cast("fpext", value, self.scalar)
+
+    def neutral(self) -> float | int:
+        """Return what taps outside of the operand count as."""
+        return least(self.x.element) if self.problem.kind == "max" else 0
+
+    def combine(self, total: Value | None, value: Value, weight: Value | None) -> Value:
+        """Return a total after one more tap."""
+        b = self.b
+        if weight is not None:
+            if total is None:
+                return b.binary("fmul" if self.floating else "mul", value, weight)
+            if self.floating:
+                return b.fma(value, weight, total)
+            return b.binary("add", b.binary("mul", value, weight), total)
+        if total is None:
+            return value
+        if self.problem.kind == "max":
+            return larger(b, self.x.element, total, value)
+        return b.binary("fadd" if self.floating else "add", total, value)
+
+    def store(self, total: Value, place: Sequence[Int], mask: Value | None = None) -> None:
+        """Narrow, apply the epilogue and store lanes at (plane, row, column)."""
+        if total.scalar_type != self.x.scalar:
+            total = self.b.cast("fptrunc", total, self.x.scalar)
+        self.epilogue.finish(self.b, total, place, self.groups, mask)
+
+
+class WindowRows(Window):
+    """Writes the kernel of a problem whose rows and columns are known."""
+
+    def __init__(
+        self,
+        b: KernelBuilder,
+        problem: Problem,
+        columns: Columns,
+        block: int,
+        epilogue: Epilogue,
+        tensors: Tensors,
+    ):
+        super().__init__(b, problem, epilogue, tensors)
+        self.columns, self.block = columns, block
+
     def emit(self, parameters: Mapping[str, Any]) -> None:
         """Write the nests: interior rows in blocks, then border rows one by one."""
-        first, stop = self.problem.rows.interior
+        first, stop = static(self.problem.rows.interior)
         levels = [Level(self.problem.planes)]
         if self.block:
             with nest(
@@ -69,7 +109,7 @@ class WindowRows:
             ) as place:
                 plane, row = place
                 self._rows(plane, self.b.add(row, first), None, self.block)
-        border = [row for row in range(self.problem.rows.output) if not first <= row < stop]
+        border = [row for row in range(index(self.problem.rows.output)) if not first <= row < stop]
         if border:
             with nest(self.b, levels, Split.of(parameters["border"])) as (plane,):
                 for row in border:
@@ -90,11 +130,8 @@ class WindowRows:
             return []
         channel = plane if problem.planes == problem.channels else b.urem(plane, problem.channels)
         base = b.mul(channel, problem.taps)
-        scalars = [self._widen(read(b, self.w, b.add(base, tap), 1)) for tap in range(problem.taps)]
+        scalars = [self.widen(read(b, self.w, b.add(base, tap), 1)) for tap in range(problem.taps)]
         return [b.broadcast(scalar, self.columns.lanes) for scalar in scalars]
-
-    def _widen(self, value: Value) -> Value:
-        return value if value.scalar_type == self.scalar else self.b.cast("fpext", value, self.scalar)
 
     def _block(
         self,
@@ -106,7 +143,9 @@ class WindowRows:
         column: Int,
         edge: int | None,
     ) -> None:
-        """Compute and store ``block`` vectors, one below the other; ``edge``: the column, where it is known."""
+        """Compute and store ``block`` vectors, one below the other; ``edge``: the column, where it is
+        known.
+        """
         b, rows = self.b, self.problem.rows
         totals: list[Value | None] = [None] * block
         source_plane = b.udiv(plane, self.problem.multiplier)
@@ -121,10 +160,10 @@ class WindowRows:
                     continue
                 for r, row_tap in users:
                     weight = weights[row_tap * self.problem.columns.window + tap] if weights else None
-                    totals[r] = self._combine(totals[r], value, weight)
+                    totals[r] = self.combine(totals[r], value, weight)
         type_ = vector_type(self.scalar, self.columns.lanes)
         for r, total in enumerate(totals):
-            self._finish(total or literal(b, self._neutral(), type_), plane, b.add(row, r), column)
+            self._finish(total or literal(b, self.neutral(), type_), plane, b.add(row, r), column)
 
     def _users(self, offset: int, block: int, border: int | None) -> list[tuple[int, int]]:
         """Return the (row of the block, row tap) pairs that read operand row ``offset`` below the first."""
@@ -146,28 +185,30 @@ class WindowRows:
             if axis.stride == 2:
                 if first not in pairs:
                     pairs[first] = self._pair(base, first, column, edge)
-                values.append(self._widen(pairs[first][(tap * axis.dilation - axis.low) % 2]))
+                values.append(self.widen(pairs[first][(tap * axis.dilation - axis.low) % 2]))
             else:
-                values.append(self._widen(self._single(base, first, column, edge, axis.stride)))
+                values.append(self.widen(self._single(base, first, column, edge, axis.stride)))
         return values
 
     def _used(self) -> int:
-        return min(self.columns.lanes, self.problem.columns.output)
+        return min(self.columns.lanes, index(self.problem.columns.output))
 
     def _single(self, base: Int, first: int, column: Int, edge: int | None, stride: int) -> Value:
-        """Read lanes ``stride`` apart from position ``column * stride + first`` on; outside the row: neutral."""
-        b, lanes, size = self.b, self.columns.lanes, self.problem.columns.size
-        index = b.add(b.add(base, b.mul(column, self.problem.columns.stride)), first)
+        """Read lanes ``stride`` apart from position ``column * stride + first`` on; outside the row:
+        neutral.
+        """
+        b, lanes, size = self.b, self.columns.lanes, index(self.problem.columns.size)
+        first_index = b.add(b.add(base, b.mul(column, self.problem.columns.stride)), first)
         if edge is None:
-            return read(b, self.x, index, lanes, stride)
+            return read(b, self.x, first_index, lanes, stride)
         start = edge * self.problem.columns.stride + first
         inside = [0 <= start + i * stride < size for i in range(lanes)]
-        neutral = literal(b, self._neutral(), vector_type(self.x.scalar, lanes))
+        neutral = literal(b, self.neutral(), vector_type(self.x.scalar, lanes))
         if not any(inside):
             return neutral
         if lanes == 1 or all(inside):
-            return read(b, self.x, index, lanes, stride)
-        return read(b, self.x, index, lanes, stride, b.mask(inside), neutral)
+            return read(b, self.x, first_index, lanes, stride)
+        return read(b, self.x, first_index, lanes, stride, b.mask(inside), neutral)
 
     def _pair(self, base: Int, first: int, column: Int, edge: int | None) -> tuple[Value, Value]:
         """Read twice the lanes and return the even and the odd positions."""
@@ -179,26 +220,7 @@ class WindowRows:
         even, odd = (self.b.shuffle(low, high, range(parity, 2 * lanes, 2)) for parity in (0, 1))
         return even, odd
 
-    def _neutral(self) -> float | int:
-        return least(self.x.element) if self.problem.kind == "max" else 0
-
-    def _combine(self, total: Value | None, value: Value, weight: Value | None) -> Value:
-        b = self.b
-        if weight is not None:
-            if total is None:
-                return b.binary("fmul" if self.floating else "mul", value, weight)
-            if self.floating:
-                return b.fma(value, weight, total)
-            return b.binary("add", b.binary("mul", value, weight), total)
-        if total is None:
-            return value
-        if self.problem.kind == "max":
-            return larger(b, self.x.element, total, value)
-        return b.binary("fadd" if self.floating else "add", total, value)
-
     def _finish(self, total: Value, plane: Int, row: Int, column: Int) -> None:
-        if total.scalar_type != self.x.scalar:
-            total = self.b.cast("fptrunc", total, self.x.scalar)
         used, lanes = self._used(), self.columns.lanes
         mask = self.b.mask([i < used for i in range(lanes)]) if self.columns.masked and used < lanes else None
-        self.epilogue.finish(self.b, total, [plane, row, column], self.groups, mask)
+        self.store(total, [plane, row, column], mask)
