@@ -22,5 +22,6 @@ lint: venv
 	@$(VENV)pyright
 
 bench: venv
-	@$(VENV)python -m thalweg_benchmarks.peers
+	@$(VENV)python -m pip install --quiet -e "benchmarks[all-peers]"
+	@$(VENV)python -m thalweg_benchmarks.peers --output docs/reports/peers.md
 	@$(VENV)python -m thalweg_benchmarks.call_overhead
