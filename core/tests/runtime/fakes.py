@@ -59,6 +59,16 @@ KERNELS: dict[str, tuple[Callable[..., None], tuple[str, ...], tuple[str, ...]]]
     "count_positive": (count_positive, ("f32", "i64"), ("r", "w")),
     "refuse_negative": (refuse_negative, ("f32", "f32"), ("r", "w")),
 }
+
+
+def scale_by(constants, x, y):
+    """y = x * (1000 * the first push constant + the second)."""
+    y[:] = x * (1000 * constants[0] + constants[1])
+
+
+WITH_CONSTANTS: dict[str, Callable[..., None]] = {"scale_by": scale_by}
+"""Kernels on f32 alone that also take push constants."""
+
 _DTYPES = {"f32": np.float32, "i64": np.int64}
 
 
@@ -74,6 +84,9 @@ class FakeLibrary(LoadedLibrary):
 
 def _host_kernel(name: str):
     def run(bindings, constants, workgroup_id, workgroup_count):
+        if name in WITH_CONSTANTS:
+            WITH_CONSTANTS[name](constants, *(np.frombuffer(view, np.float32) for view in bindings))
+            return
         function, dtypes, _ = KERNELS[name]
         function(*(np.frombuffer(view, _DTYPES[dtype]) for view, dtype in zip(bindings, dtypes)))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from thalweg.errors import ModuleFormatError
 from thalweg.extents import Extent, evaluate
 from thalweg.module.arena import Lifetime, place
 from thalweg.module.program import (
@@ -41,6 +42,7 @@ def specialize(function: HostFunction, dimensions: Mapping[str, int]) -> HostFun
     bytes are left out. What comes back is not verified yet.
 
     :raises InvalidArgument: a dimension has no value.
+    :raises ModuleFormatError: a command names bytes outside of a slot.
     :raises OutOfRange: a size is out of all bounds.
     """
     return _Specializer(function, dimensions).function()
@@ -51,8 +53,8 @@ class _Specializer:
         self._source = function
         self._dimensions = dimensions
         self._slots: list[Slot] = []
-        self._places: list[tuple[int, int]] = []
-        """For each slot of the source: (slot, offset in it)."""
+        self._places: list[tuple[int, int, int]] = []
+        """For each slot of the source: (slot, offset in it, bytes)."""
 
     def _value(self, extent: Extent) -> int:
         return evaluate(extent, self._dimensions)
@@ -72,20 +74,29 @@ class _Specializer:
         ]
         offsets, total = place(lifetimes)
         arena: int | None = None
-        remaining = iter(offsets)
+        remaining = iter(zip(offsets, lifetimes))
         for slot in self._source.slots:
             if slot.kind is not SlotKind.TRANSIENT:
-                self._places.append((len(self._slots), 0))
-                self._slots.append(Slot(slot.kind, slot.index, self._value(slot.size)))
+                size = self._value(slot.size)
+                self._places.append((len(self._slots), 0, size))
+                self._slots.append(Slot(slot.kind, slot.index, size))
                 continue
             if arena is None:
                 arena = len(self._slots)
                 self._slots.append(Slot(SlotKind.TRANSIENT, 0, total))
-            self._places.append((arena, next(remaining)))
+            offset, lifetime = next(remaining)
+            self._places.append((arena, offset, lifetime.size))
 
     def _span(self, span: Span) -> Span:
-        slot, base = self._places[span.slot]
-        return Span(slot, base + self._value(span.offset), self._value(span.length))
+        slot, base, size = self._places[span.slot]
+        offset, length = self._value(span.offset), self._value(span.length)
+        if offset < 0 or length < 0 or offset + length > size:
+            at = ", ".join(f"{name}={value}" for name, value in self._dimensions.items())
+            raise ModuleFormatError(
+                f"function {self._source.name!r} at {at}:"
+                f" bytes [{offset}, {offset + length}) of slot {span.slot}, which has {size}"
+            )
+        return Span(slot, base + offset, length)
 
     def _command(self, command: Command) -> list[Command]:
         match command:

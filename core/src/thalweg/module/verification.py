@@ -149,6 +149,8 @@ class _FunctionVerifier:
         if slot.kind is SlotKind.TRANSIENT:
             if slot.index != 0 and slot.lifetime is None:
                 self.fail(f"slot {number} is transient arena {slot.index}; there is only 0")
+            if slot.lifetime is not None and not self.dimensions:
+                self.fail(f"slot {number} has a lifetime, but the function has no dimensions")
             return
         sizes = self.expected[slot.kind]
         if not 0 <= slot.index < len(sizes):

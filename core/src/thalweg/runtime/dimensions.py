@@ -9,6 +9,9 @@ from thalweg.extents import Expression, evaluate, names_in
 from thalweg.module.program import FunctionSignature, TensorSignature
 from thalweg.runtime.arguments import role_of
 
+MAX_DIMENSION = 2**32 - 1
+"""No dimension is larger: kernels get its value as an unsigned 32-bit word."""
+
 
 class Dimensions:
     """The named dimensions of one function."""
@@ -52,7 +55,8 @@ class Dimensions:
         return tuple(shapes[number][axis] for _, number, axis in self._sources)
 
     def check(self, key: tuple[int, ...], shapes: Sequence[tuple[int, ...]]) -> dict[str, int]:
-        """Return the dimensions by name, checked: at least 1, within the limits, and the same in every input.
+        """Return the dimensions by name, checked: from 1 to the largest, within the limits, and the same in
+        every input.
 
         :raises InvalidArgument: naming the dimension, its value and what it may be.
         """
@@ -61,6 +65,11 @@ class Dimensions:
             if values[name] < 1:
                 raise InvalidArgument(
                     f"{self._role(number)}: {name}={values[name]} at dimension {axis}; it is at least 1"
+                )
+            if values[name] > MAX_DIMENSION:
+                raise InvalidArgument(
+                    f"{self._role(number)}: {name}={values[name]} at dimension {axis}; it is at most"
+                    f" {MAX_DIMENSION}"
                 )
         for extent, number, axis in self._checks:
             wanted, found = evaluate(extent, values), shapes[number][axis]

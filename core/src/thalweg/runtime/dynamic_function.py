@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from thalweg.dtypes import numpy_dtype
+from thalweg.errors import InvalidArgument
 from thalweg.module.program import FunctionSignature, TensorSignature
 from thalweg.runtime.arguments import as_numpy, bind, role_of
 from thalweg.runtime.device_array import DeviceArray
@@ -41,8 +42,7 @@ class DynamicFunction(ProgramFunction):
         """Run the function to its end; see ``ProgramFunction``.
 
         :raises InvalidArgument: also where a dimension is beyond a limit, as ``tokens=700 exceeds
-        positions=512``,
-            or two inputs disagree about one.
+            positions=512``, or two inputs disagree about one.
         """
         if named or len(positional) != len(self.signature.inputs):
             positional = tuple(bind(self.signature, positional, named))
@@ -50,7 +50,13 @@ class DynamicFunction(ProgramFunction):
             value if type(value) in (np.ndarray, DeviceArray) else self._array(value, tensor)
             for value, tensor in zip(positional, self.signature.inputs)
         ]
-        return self._at([array.shape for array in arrays])(*arrays, out=out)
+        shapes = [array.shape for array in arrays]
+        function = self._at(shapes)
+        try:
+            return function(*arrays, out=out)
+        except InvalidArgument:
+            self._dimensions.check(self._dimensions.key(shapes), shapes)  # says which dimension is wrong
+            raise
 
     def _at(self, shapes: list[tuple[int, ...]]) -> ProgramFunction:
         key = self._dimensions.key(shapes)
