@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from importlib_metadata import version
 
 from thalweg.compiler.dumping import Dumper
@@ -21,6 +20,7 @@ from thalweg.compiler.pipeline import (
     annotate_abi,
     compile_variant,
 )
+from thalweg.compiler.variants import ConstantTable, variant_jobs
 from thalweg.errors import InvalidArgument
 from thalweg.ir.importer import Importer
 from thalweg.ir.program import Program
@@ -65,7 +65,7 @@ def compile_model(
     _check_choice("phase", compile_to, PHASES)
     _check_choice("optimization level", opt_level, OPT_LEVELS)
     names = list(target_backends) or [registry.preferred("thalweg.target_backends")]
-    jobs = [_backend_job(name, options or {}, registry) for name in dict.fromkeys(names)]
+    jobs = variant_jobs(names, options or {}, registry)
     session = Session(compile_to, Dumper(dump_dir), progress or (lambda *_: None))
     try:
         module = _compile(source, jobs, options or {}, session, registry)
@@ -79,13 +79,6 @@ def _check_choice(what: str, value: str, choices: Sequence[str]) -> None:
         near = difflib.get_close_matches(value, choices, 1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise InvalidArgument(f"no {what} {value!r}; there are: {', '.join(choices)}{hint}")
-
-
-def _backend_job(name: str, options: Mapping[str, Mapping[str, Any]], registry: Registry) -> BackendJob:
-    spec = registry.target_backend(name)
-    values = _option_values(spec.options, options.get(name, {}), name)
-    backend = spec.create(spec.options(**values))
-    return BackendJob(name, backend, backend.configuration(), values, spec.isolated)
 
 
 def _option_values(kind: type, given: Mapping[str, Any], plugin: str) -> dict[str, Any]:
@@ -114,17 +107,16 @@ def _compile(
     with session.phase("preprocessing", program):
         pass  # plugins may rewrite first; none of the hooks of API 1.0 does
     variants: list[Variant] = []
-    constants: dict[str, np.ndarray] = {}
-    for job in jobs:
+    constants = ConstantTable()
+    session.variants = len(jobs)
+    for number, job in enumerate(jobs):
+        session.variant = number
         if len(jobs) > 1:
-            session.prefix = f"{job.name}."
+            session.prefix = f"{job.variant}."
         work = program if job is jobs[-1] else Program(program.module.clone(), dict(program.resources))
-        variant = compile_variant(work, job, session)
-        keys = tuple(f"{job.name}/{name}" for name in variant.constants)
-        constants.update(zip(keys, (work.resources[name] for name in variant.constants)))
-        variants.append(replace(variant, constants=keys))
+        variants.append(constants.add(compile_variant(work, job, session), work.resources))
     with session.phase("end"):
-        return Module(_name(source), _producer(), functions, tuple(variants), constants)
+        return Module(_name(source), _producer(), functions, tuple(variants), constants.arrays)
 
 
 def _producer() -> str:

@@ -62,12 +62,15 @@ class Session:
     progress: ProgressCallback
     phase_seconds: dict[str, float] = field(default_factory=dict)
     prefix: str = ""
+    variant: int = 0
+    """Number of the variant that is being made, of ``variants``."""
+    variants: int = 1
 
     @contextmanager
     def phase(self, name: str, program: Program | None = None):
         """Time a phase; at its end dump the program, and stop if this is where the compilation ends."""
         start = time.perf_counter()
-        self.progress(name, _done_before(name), "")
+        self.progress(name, self._fraction(name), self.prefix.rstrip("."))
         yield
         seconds = time.perf_counter() - start
         self.phase_seconds[name] = self.phase_seconds.get(name, 0.0) + seconds
@@ -79,8 +82,15 @@ class Session:
 
     def detail(self, name: str, done: int, total: int) -> None:
         """Report progress inside a phase."""
-        share = _WEIGHTS.get(name, 1) / _total_weight()
-        self.progress(name, _done_before(name) + share * done / max(total, 1), f"{done}/{total}")
+        self.progress(name, self._fraction(name, done / max(total, 1)), f"{done}/{total}")
+
+    def _fraction(self, name: str, inside: float = 0.0) -> float:
+        """Return how much of the compilation is done; all but the first phases run for each variant."""
+        done = _done_before(name) + inside * _WEIGHTS.get(name, 1) / _total_weight()
+        first, last = _done_before("global-optimization"), _done_before("end")
+        if not first <= done < last:
+            return done
+        return first + (done - first + self.variant * (last - first)) / self.variants
 
 
 def _total_weight() -> int:
@@ -108,13 +118,15 @@ def optimize(program: Program) -> None:
 
 @dataclass(frozen=True)
 class BackendJob:
-    """One target backend of a compilation."""
+    """One variant of a compilation: the target backend ``name`` with its options."""
 
     name: str
     backend: TargetBackend
     config: TargetConfiguration
     options: Mapping[str, Any]
     isolated: bool
+    variant: str
+    """The variant's name; the backend's own where it makes one only."""
 
 
 def compile_variant(program: Program, job: BackendJob, session: Session) -> Variant:
@@ -140,9 +152,9 @@ def compile_variant(program: Program, job: BackendJob, session: Session) -> Vari
     functions, constants = host_functions(program)
     with session.phase("vm", program):
         lower_to_vm(program, functions)
-    record = ExecutableRecord(f"{job.name}-executable", linked.format, linked.data, linked.entries)
+    record = ExecutableRecord(f"{job.variant}-executable", linked.format, linked.data, linked.entries)
     return Variant(
-        name=job.name,
+        name=job.variant,
         backend=job.name,
         predicate=dict(job.config.predicate),
         executables=(record,),
@@ -179,5 +191,5 @@ def _translate(
         for kernel in translated:
             session.dumper.executable(kernel.entry.name, kernel.dumps)
         linked = job.backend.link(translated, job.config)
-        session.dumper.executable(f"{job.name}-executable", {".bin": linked.data, **linked.dumps})
+        session.dumper.executable(f"{job.variant}-executable", {".bin": linked.data, **linked.dumps})
     return linked

@@ -1,9 +1,9 @@
 """Options of a plugin: a dataclass's fields as command-line options, and values checked against them.
 
 A field's metadata may hold ``help``, ``flag`` (``--target-cpu``; by default the field's name with dashes),
-``choices`` and ``metavar``. Its type is ``str``, ``int``, ``float``, ``bool``, ``Path``, an ``Enum``, a
-``Literal``, a tuple of one of them (``tuple[str, ...]``: repeatable, and each a comma list), or one of these
-``| None``.
+``choices``, ``metavar`` and ``variants`` (of a target backend: several values make one variant each). Its
+type is ``str``, ``int``, ``float``, ``bool``, ``Path``, an ``Enum``, a ``Literal``, a tuple of one of them
+(``tuple[str, ...]``: repeatable, and each a comma list), or one of these ``| None``.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ class OptionField:
     default: Any
     choices: tuple[Any, ...] = ()
     metavar: str = ""
+    makes_variants: bool = False
+    """Whether several values may be given, each for a variant of its own."""
 
     @property
     def keyword(self) -> str:
@@ -70,6 +72,7 @@ def option_fields(options: type) -> tuple[OptionField, ...]:
                 default=default,
                 choices=tuple(item.metadata.get("choices", ())) or _choices(annotation),
                 metavar=item.metadata.get("metavar", ""),
+                makes_variants=bool(item.metadata.get("variants", False)),
             )
         )
     return tuple(found)
@@ -130,6 +133,8 @@ def convert_option(field: OptionField, value: Any, owner: str) -> Any:
     annotation = field.annotation
     if value is None:
         return None
+    if field.makes_variants:
+        return _variant_values(field, value, owner)
     if field.is_list:
         element = typing.get_args(annotation)[0]
         items = [value] if isinstance(value, str) else list(value)
@@ -139,6 +144,22 @@ def convert_option(field: OptionField, value: Any, owner: str) -> Any:
     if isinstance(value, str):
         return _from_text(field, annotation, value, owner)
     return _checked(field, annotation, value, owner)
+
+
+def _variant_values(field: OptionField, value: Any, owner: str) -> Any:
+    """Return the one value, or a tuple of several, each once."""
+    items = list(value) if isinstance(value, list | tuple) else [value]
+    parts = [part for item in items for part in (item.split(",") if isinstance(item, str) else [item])]
+    texts = [part.strip() if isinstance(part, str) else part for part in parts]
+    values = [
+        _from_text(field, field.annotation, item, owner)
+        if isinstance(item, str)
+        else _checked(field, field.annotation, item, owner)
+        for item in texts
+        if item != ""
+    ]
+    distinct = tuple(dict.fromkeys(values))
+    return distinct if len(distinct) > 1 else distinct[0] if distinct else field.default
 
 
 def _checked(field: OptionField, annotation: Any, value: Any, owner: str) -> Any:

@@ -36,6 +36,11 @@ def always_available() -> Availability:
     return AVAILABLE
 
 
+def no_identity() -> str:
+    """Return the empty text: nothing outside the package and what it requires shapes its output."""
+    return ""
+
+
 @dataclass(frozen=True)
 class NoOptions:
     """The options of a plugin that has none."""
@@ -71,17 +76,27 @@ class TargetBackendSpec(PluginSpec):
 
     ``isolated``: ``translate`` runs in worker subprocesses, so that a crash of the code generator costs one
     message.
+    ``identity()`` returns what else shapes its code, apart from its options, its package's files, the
+    distributions that the package requires and this machine's processor: the version of a compiler that it
+    runs, say. The compile cache asks it at each compilation; it imports nothing slow.
     """
 
     create: Callable[[Any], TargetBackend]
     isolated: bool = False
+    identity: Callable[[], str] = no_identity
 
 
 @dataclass(frozen=True, kw_only=True)
 class HalDriverSpec(PluginSpec):
-    """A device driver. ``create()`` returns a ``Driver``; it may raise ``Unavailable``."""
+    """A device driver. ``create()`` returns a ``Driver``; it may raise ``Unavailable``.
+
+    ``device_kind`` and ``executable_formats`` say what its devices are and take, so that a model can be
+    compiled for one (``--target-device``) where there is none; a device that is there is asked itself.
+    """
 
     create: Callable[[], Driver]
+    device_kind: str = ""
+    executable_formats: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,7 +50,7 @@ def validate_spec(group: str, name: str, spec: Any) -> None:
     _validate_summary(spec.summary)
     if not _holds_texts(spec.capabilities, frozenset):
         raise InvalidSpec(f"capabilities must be a frozenset of slugs; found {spec.capabilities!r}")
-    for field_name in ("probe", "create"):
+    for field_name in ("probe", "create", "identity"):
         value = getattr(spec, field_name, None)
         if value is not None and not callable(value):
             raise InvalidSpec(f"{field_name} must be callable; found {_describe(value)}")
@@ -59,6 +59,13 @@ def validate_spec(group: str, name: str, spec: Any) -> None:
     _validate_options(spec.options)
     if isinstance(spec, InputSpec):
         _validate_texts("suffixes", spec.suffixes, "a tuple of suffixes such as '.onnx'", prefix=".")
+    if isinstance(spec, HalDriverSpec) and not (
+        isinstance(spec.device_kind, str) and _holds_texts(spec.executable_formats, tuple)
+    ):
+        raise InvalidSpec(
+            "device_kind must be a slug and executable_formats a tuple of them;"
+            f" found {spec.device_kind!r} and {spec.executable_formats!r}"
+        )
     if isinstance(spec, ExecutableLoaderSpec):
         _validate_texts("formats", spec.formats, "a tuple of executable formats")
 

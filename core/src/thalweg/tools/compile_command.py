@@ -130,7 +130,7 @@ def _add_plugin_option(group: Any, owner: OptionOwner, field: Any) -> None:
     }
     if field.is_switch:
         keywords |= {"nargs": "?", "const": "true"}
-    if field.is_list:
+    if field.is_list or field.makes_variants:
         keywords["action"] = "append"
     group.add_argument(field.flag, **keywords)
 

@@ -11,14 +11,19 @@ class LlvmCpuOptions:
 
     target_triple: str = field(
         default="",
-        metadata={"flag": "--target-triple", "help": "LLVM triple to compile for (default: this machine's)"},
+        metadata={
+            "flag": "--target-triple",
+            "help": "LLVM triple to compile for (default: this machine's); several make one variant each",
+            "variants": True,
+        },
     )
     target_cpu: str = field(
         default="",
         metadata={
             "flag": "--target-cpu",
             "help": "processor: host, generic, or a name of LLVM's (default: host;"
-            " generic for another triple)",
+            " generic for another triple); several, as x86-64-v3,x86-64-v4, make one variant each",
+            "variants": True,
         },
     )
     target_cpu_features: str = field(
