@@ -8,11 +8,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 import thalweg_driver_local
 from thalweg.api import InvalidArgument, PluginError, Unavailable, UnknownName
 from thalweg_driver_local import native
+from thalweg_driver_local.cpu_features import machine_features
 from thalweg_driver_local.driver import (
     LocalDriver,
     available_processors,
@@ -88,7 +90,7 @@ def test_the_processor_is_the_parameters_else_the_environments(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "known"), [("local-sync", "processor"), ("local-task", "processor, threads")]
+    ("name", "known"), [("local-sync", "features, processor"), ("local-task", "features, processor, threads")]
 )
 def test_an_unknown_parameter_is_refused(name, known):
     with pytest.raises(InvalidArgument) as caught:
@@ -99,6 +101,30 @@ def test_an_unknown_parameter_is_refused(name, known):
 def test_local_sync_has_no_threads_to_choose():
     with pytest.raises(InvalidArgument, match="local-sync has no parameter 'threads'"):
         create("local-sync", threads="2")
+
+
+def test_a_device_hides_the_features_that_it_is_told_to():
+    (feature, *_) = features = sorted(machine_features())
+    device = LocalDriver("local-sync").create_device("", {"features": f" -{feature}, -avx512fp16"})
+    assert device.identifier == f"local-sync://?{urlencode({'features': f' -{feature}, -avx512fp16'})}"
+    answers = {name: device.query("hal.device.feature", name) for name in (*features, "avx512fp16")}
+    assert answers == {name: int(name not in (feature, "avx512fp16")) for name in answers}
+    device.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("avx2", "features='avx2': write -avx2 to hide a feature; a device cannot gain one"),
+        ("-fma,+avx2", "features='-fma,+avx2': write -avx2 to hide a feature; a device cannot gain one"),
+        ("-avx22", "features='-avx22': no processor feature is named 'avx22' (did you mean 'avx2'?)"),
+        ("-", "features='-': no processor feature is named ''"),
+    ],
+)
+def test_a_bad_mask_of_features_is_one_clear_line(text, message):
+    with pytest.raises(InvalidArgument) as caught:
+        create(features=text)
+    assert str(caught.value) == message
 
 
 def test_a_path_is_refused():

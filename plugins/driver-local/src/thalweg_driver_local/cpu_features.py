@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 
@@ -63,6 +64,16 @@ ARM_NAMES = {
     "sb": "sb",
     "ssbs": "ssbs",
 }
+
+_RISCV = re.compile(r"[a-z]|z[a-z0-9]+")
+
+KNOWN_FEATURES = X86_SAME.union(X86_NAMES.values(), ARM_NAMES.values())
+"""Every feature that this module may tell of a machine, but RISC-V's."""
+
+
+def is_known_feature(name: str) -> bool:
+    """Return whether some processor may have the feature ``name`` (in LLVM's spelling)."""
+    return name in KNOWN_FEATURES or _RISCV.fullmatch(name) is not None
 
 
 @cache

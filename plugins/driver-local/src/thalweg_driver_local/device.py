@@ -27,14 +27,18 @@ class LocalDevice(Device):
     A device belongs to the process that made it: after a fork, the child's use of it raises ``Aborted``. It
     is closed when it is collected and when the interpreter exits: work that is ready ends, work that waits
     fails.
+    :param masked: processor features that the device denies having; it takes variants that run without them.
     """
 
     capabilities = CAPABILITIES
 
-    def __init__(self, identifier: str, engine: Engine, loaders: LoaderSet):
+    def __init__(
+        self, identifier: str, engine: Engine, loaders: LoaderSet, masked: frozenset[str] = frozenset()
+    ):
         self.identifier = identifier
         self._engine = engine
         self._loaders = loaders
+        self._masked = masked
         self._allocator = HostAllocator()
         self._finalizer = weakref.finalize(self, _close_engine, engine, os.getpid())
 
@@ -55,7 +59,7 @@ class LocalDevice(Device):
         if category == "hal.executable.format":
             return int(key in self._loaders.formats())
         if category == "hal.device.feature":
-            return int(key in self._loaders.features())
+            return int(key not in self._masked and key in self._loaders.features())
         if category == "hal.device" and key == "concurrency":
             return self._engine.threads
         return 0

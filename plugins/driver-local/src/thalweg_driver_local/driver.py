@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import platform
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from thalweg.api import InvalidArgument, Registry, UnknownName
 from thalweg.hal.driver import Driver
 from thalweg.hal.types import DeviceInfo
 
+from thalweg_driver_local.cpu_features import KNOWN_FEATURES, is_known_feature
 from thalweg_driver_local.device import LocalDevice
 from thalweg_driver_local.engine import create_engine
 from thalweg_driver_local.loading import LoaderSet
@@ -19,7 +21,7 @@ THREADS_VARIABLE = "THALWEG_NUM_THREADS"
 PROCESSOR_VARIABLE = "THALWEG_LOCAL_PROCESSOR"
 PROCESSORS = ("auto", "native", "python")
 MAXIMUM_THREADS = 1024
-PARAMETERS = {"local-sync": ("processor",), "local-task": ("processor", "threads")}
+PARAMETERS = {"local-sync": ("features", "processor"), "local-task": ("features", "processor", "threads")}
 
 
 class LocalDriver(Driver):
@@ -48,11 +50,12 @@ class LocalDriver(Driver):
                 )
         processor = parse_processor(given.get("processor"), os.environ)
         threads = parse_threads(given.get("threads"), os.environ) if "threads" in known else 1
+        masked = parse_masked_features(given.get("features", ""))
         if self._loaders is None:
             self._loaders = LoaderSet.installed(Registry.from_environment())
         identifier = f"{self.name}://" + (f"?{urlencode(sorted(given.items()))}" if given else "")
         engine = create_engine(identifier, processor, threads, background=self.name == "local-task")
-        return LocalDevice(identifier, engine, self._loaders)
+        return LocalDevice(identifier, engine, self._loaders, masked)
 
     def dump_device_info(self, path: str = "") -> dict[str, object]:
         """Describe the machine: processors, machine name, executable formats and processor features."""
@@ -89,6 +92,26 @@ def parse_threads(parameter: str | None, environment: Mapping[str, str]) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAXIMUM_THREADS):
         raise InvalidArgument(f"{source}={text!r} is not a number of threads from 1 to {MAXIMUM_THREADS}")
     return int(text)
+
+
+def parse_masked_features(text: str) -> frozenset[str]:
+    """Return the features that a device is to hide: ``-avx2,-fma``, in LLVM's spelling.
+
+    :raises InvalidArgument: an entry without ``-``, or a feature that no processor has.
+    """
+    masked: set[str] = set()
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        if not entry.startswith("-"):
+            raise InvalidArgument(
+                f"features={text!r}: write -{entry.lstrip('+')} to hide a feature; a device cannot gain one"
+            )
+        name = entry[1:]
+        if not is_known_feature(name):
+            near = difflib.get_close_matches(name, KNOWN_FEATURES, 1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise InvalidArgument(f"features={text!r}: no processor feature is named {name!r}{hint}")
+        masked.add(name)
+    return frozenset(masked)
 
 
 def parse_processor(parameter: str | None, environment: Mapping[str, str]) -> str:
