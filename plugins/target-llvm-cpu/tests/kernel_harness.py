@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import ctypes
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from types import MappingProxyType
 
 import numpy as np
 import pytest
 from thalweg.codegen.target import DispatchPlan, KernelSource, TargetConfiguration
 from thalweg.dtypes import dtype_name, numpy_dtype
+from thalweg.extents import Extent, evaluate
 from thalweg.hal import kernel_abi
 from thalweg.hal.executable import NativeKernel
-from thalweg.ir import Dispatch, FunctionBuilder, element_name, shape_of
+from thalweg.ir import Dispatch, FunctionBuilder, element_name, extents_of
 from thalweg.ir.evaluate import evaluate_function
 from thalweg.module.module import ExecutableRecord
 from thalweg_driver_local.elf_loader import ElfLoader
@@ -70,7 +72,7 @@ def backend(cpu: str) -> tuple[LlvmCpuBackend, TargetConfiguration]:
     return target, config
 
 
-def dispatch_of(build: Callable, inputs: Sequence[tuple[tuple[int, ...], str]], constants=()) -> Dispatch:
+def dispatch_of(build: Callable, inputs: Sequence[tuple[Sequence[Extent], str]], constants=()) -> Dispatch:
     """Return the dispatch that ``build(f, *operands)`` writes for operands of (shape, dtype).
 
     :param constants: indices of the operands that are constants.
@@ -102,15 +104,21 @@ class Kernel:
         """The kernel's assembly."""
         return self.translated.dumps[".s"].decode()
 
-    def run(self, inputs: Sequence[np.ndarray]) -> tuple[int, np.ndarray]:
-        """Run all workgroups; returns the first failing status (or 0) and the result."""
+    def run(
+        self, inputs: Sequence[np.ndarray], dimensions: Mapping[str, int] = MappingProxyType({})
+    ) -> tuple[int, np.ndarray]:
+        """Run all workgroups; returns the first failing status (or 0) and the result.
+
+        :param dimensions: the value of each dynamic dimension.
+        """
         result = self.dispatch.results[0]
-        shape, dtype = shape_of(result), numpy_dtype(element_name(result.type))
+        shape = [evaluate(extent, dimensions) for extent in extents_of(result)]
+        dtype = numpy_dtype(element_name(result.type))
         size = int(np.prod(shape)) * dtype.itemsize
         memory = np.full(size + 2 * GUARD, 0xA5, np.uint8)
         output = memory[GUARD : GUARD + size].view(dtype).reshape(shape)
         arrays = [self._packed(index, np.asarray(x)) for index, x in enumerate(inputs)]
-        status = self._run([*arrays, output])
+        status = self._run([*arrays, output], dimensions)
         assert (memory[:GUARD] == 0xA5).all(), "wrote before the result"
         assert (memory[GUARD + size :] == 0xA5).all(), "wrote behind the result"
         return status, output
@@ -129,10 +137,13 @@ class Kernel:
         placed[...] = array
         return placed
 
-    def _run(self, arrays: Sequence[np.ndarray]) -> int:
+    def _run(self, arrays: Sequence[np.ndarray], dimensions: Mapping[str, int]) -> int:
         table = (ctypes.c_void_p * len(arrays))(*(a.ctypes.data for a in arrays))
-        counts = self.plan.kernel.workgroup_count
-        record = _Dispatch(table, None, counts, len(arrays), 0, 0)
+        names = self.dispatch.dimensions
+        constants = (ctypes.c_uint32 * len(names))(*(dimensions[name] for name in names))
+        counts = tuple(evaluate(count, dimensions) for count in self.plan.kernel.workgroup_count)
+        address = ctypes.cast(constants, ctypes.c_void_p) if names else None
+        record = _Dispatch(table, address, counts, len(arrays), len(names), 0)
         local = np.full(self.plan.kernel.local_memory + 64, 0xFF, np.uint8)
         base = local.ctypes.data + -local.ctypes.data % 64
         for z, y, x in np.ndindex(*reversed(counts)):
