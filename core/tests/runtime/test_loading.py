@@ -13,6 +13,8 @@ import thalweg.runtime
 from thalweg.errors import InvalidArgument, ModuleFormatError, NotSupported, PermissionDenied, UnknownName
 from thalweg.module.file import module_bytes, write_module
 from thalweg.runtime import load
+from thalweg.runtime.loaders import Loaders
+from thalweg.runtime.selection import select_variant
 
 from .fakes import FORMAT, FakeDriver, RemoteDevice, make_registry, prepared_device
 from .sample import make_module
@@ -133,6 +135,17 @@ def test_machine_code_is_refused_when_asked(inline):
     message = f"executable 'kernels' is machine code \\({FORMAT}\\) and allow_native=False"
     with pytest.raises(PermissionDenied, match=message):
         load(make_module(inline), device, allow_native=False, registry=native)
+
+
+def test_machine_code_is_passed_over_where_a_portable_variant_fits():
+    module = two_variants({"executable_format": FORMAT}, {"device_kind": "local"})
+    native, portable = module.variants
+    records = tuple(replace(record, format="thalweg-portable-1") for record in portable.executables)
+    module = replace(module, variants=(native, replace(portable, executables=records)))
+    portable_only = Loaders(make_registry())
+    portable_only.is_native = lambda executable_format: executable_format == FORMAT
+    assert select_variant(module, prepared_device(), portable_only).name == "first"
+    assert select_variant(module, prepared_device(), portable_only, allow_native=False).name == "second"
 
 
 def test_machine_code_is_refused_before_it_is_prepared(monkeypatch):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from thalweg.errors import InvalidArgument, PermissionDenied
+from thalweg.errors import InvalidArgument
 from thalweg.hal.buffer import Buffer
 from thalweg.hal.driver import Device
 from thalweg.hal.types import BufferParams, BufferUsage, MemoryAccess
@@ -53,11 +53,11 @@ def load(
     :param source: a module file's path or bytes, a ``Module``, or a result of the compiler with ``.module``.
     :param device: a device, or the URI of one to create; ``None`` for inline variants only.
     :param verify: ``"full"`` verifies the constants' digests too (files only).
-    :param allow_native: ``False`` takes host kernels (bytecode) only.
+    :param allow_native: ``False`` takes variants of host kernels (bytecode) only.
     :param registry: where plugins are found; by default what is installed.
     :raises ModuleFormatError: the module is damaged, truncated or too new.
     :raises NotSupported: no variant fits the device; says what the module holds and what the device offers.
-    :raises PermissionDenied: the variant holds machine code and ``allow_native`` is false.
+    :raises PermissionDenied: every variant that fits holds machine code and ``allow_native`` is false.
     """
     module = _module_of(source, verify)
     registry = Registry.from_environment() if registry is None else registry
@@ -65,9 +65,7 @@ def load(
     owned = not (device is None or isinstance(device, Device))
     opened = registry.create_device(device) if isinstance(device, (str, DeviceUri)) else device
     try:
-        variant = select_variant(module, opened, loaders)
-        if not allow_native:
-            _refuse_native(module, variant, loaders)
+        variant = select_variant(module, opened, loaders, allow_native)
         functions = _load_functions(module, variant, opened, loaders)
     except BaseException:
         if owned and opened is not None:
@@ -84,15 +82,6 @@ def _module_of(source: Any, verify: Verify) -> Module:
         raise InvalidArgument(f"load() takes a module, its file's path or bytes; got {type(source).__name__}")
     verify_module(module, f"module {module.name!r}")
     return module
-
-
-def _refuse_native(module: Module, variant: Variant, loaders: Loaders) -> None:
-    for executable in variant.executables:
-        if loaders.is_native(executable.format):
-            raise PermissionDenied(
-                f"module {module.name!r}, variant {variant.name!r}: executable {executable.name!r} is machine"
-                f" code ({executable.format}) and allow_native=False; compile it for a portable target"
-            )
 
 
 def _load_functions(

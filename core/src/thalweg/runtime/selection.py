@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from thalweg.errors import NotSupported
+from thalweg.errors import NotSupported, PermissionDenied
 from thalweg.hal.driver import Device
 from thalweg.module.module import Module, Variant
 from thalweg.runtime.loaders import Loaders
@@ -16,24 +16,45 @@ Query = Callable[[str, str], bool]
 KIND, FORMAT, FEATURE = "hal.device.kind", "hal.executable.format", "hal.device.feature"
 
 
-def select_variant(module: Module, device: Device | None, loaders: Loaders) -> Variant:
+def select_variant(
+    module: Module, device: Device | None, loaders: Loaders, allow_native: bool = True
+) -> Variant:
     """Return the first variant whose predicate is met: by ``device``; for an inline variant, by its loader.
 
+    :param allow_native: ``False`` passes over variants that hold machine code.
     :raises NotSupported: none is; the message says what the module holds, what the device offers and which
         predicate failed.
+    :raises PermissionDenied: only variants of machine code would fit, and it is refused.
     """
-    failures = []
+    failures: list[str] = []
+    refused: str | None = None
     for variant in module.variants:
         failure = _failure(variant, _query(variant, device, loaders))
+        if failure is None and not allow_native:
+            failure = _native(variant, loaders)
+            if failure is not None and refused is None:
+                refused = f"variant {variant.name!r}: {failure}"
         if failure is None:
             return variant
         failures.append(f"variant {variant.name!r} ({variant.backend}) {failure}")
+    if refused is not None:
+        raise PermissionDenied(f"module {module.name!r}, {refused}; compile it for a portable target")
     name = device.identifier if device is not None else "the host"
     raise NotSupported(
         "variant",
         f"module {module.name!r} has no variant for {name}: {'; '.join(failures)}; {name} offers"
         f" {_offers(module, device, loaders)}; compile the model for it",
     )
+
+
+def _native(variant: Variant, loaders: Loaders) -> str | None:
+    """Return which executable of the variant is machine code, if one is."""
+    for executable in variant.executables:
+        if loaders.is_native(executable.format):
+            return (
+                f"executable {executable.name!r} is machine code ({executable.format}) and allow_native=False"
+            )
+    return None
 
 
 def _query(variant: Variant, device: Device | None, loaders: Loaders) -> Query:
