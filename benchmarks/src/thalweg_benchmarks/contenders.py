@@ -116,9 +116,8 @@ def _iree(model: onnx.ModelProto, inputs: Sequence[np.ndarray], threads: int) ->
     runtime.flags.parse_flags(f"--task_topology_group_count={threads}")
     config = runtime.Config("local-task")
     module = runtime.load_vm_module(runtime.VmModule.copy_buffer(config.vm_instance, content), config)
-    names = [
-        name for name in module.vm_module.function_names if "$" not in name and not name.startswith("__")
-    ]
+    exported = module.vm_module.function_names
+    (name,) = (n for n in exported if "$" not in n and not n.startswith("__"))
     function = module[name]
 
     def call() -> Sequence[np.ndarray]:
