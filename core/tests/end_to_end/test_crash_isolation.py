@@ -69,7 +69,7 @@ def test_a_dying_code_generator_is_one_message_and_a_reproducer(
     output = tmp_path / "out.twm"
     monkeypatch.setenv("CRASHING_PLUGIN", manner)
     line = mistake("compile", model, "-o", output)
-    start = f"the code generator of 'crashing' died on kernel {KERNEL} (exit status "
+    start = f"the code generator of 'crashing' died on a computed op (kernel {KERNEL}) (exit status "
     assert line.startswith(f"{start}{status}"), line
     assert cause in line
     assert not output.exists()
@@ -93,7 +93,7 @@ def test_a_death_without_a_place_for_the_reproducer_is_still_one_message(
     monkeypatch.setenv("CRASHING_PLUGIN", "exit")
     line = mistake("compile", model, "-o", tmp_path / "out.twm")
     assert (
-        f"died on kernel {KERNEL} (exit status 7); a reproducer cannot be written to {tmp_path}/full" in line
+        f"died on a computed op (kernel {KERNEL}) (exit status 7); a reproducer cannot be written to {tmp_path}/full" in line
     )
 
 

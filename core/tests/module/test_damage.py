@@ -113,10 +113,10 @@ def newer(monkeypatch, module, **changes) -> bytes:
     return data
 
 
-@pytest.mark.parametrize(("version", "text"), [((2, 0), "2.0"), ((1, 1), "1.1"), ((9, 7), "9.7")])
+@pytest.mark.parametrize(("version", "text"), [((2, 0), "2.0"), ((1, 2), "1.2"), ((9, 7), "9.7")])
 def test_a_newer_format_is_refused_naming_both_versions(monkeypatch, module, version, text):
     message = refusal(newer(monkeypatch, module, format=version))
-    assert f"module format {text}, newer than 1.0" in message and "damaged" not in message
+    assert f"module format {text}, newer than 1.1" in message and "damaged" not in message
 
 
 def test_a_newer_format_is_told_even_if_its_manifest_has_other_keys(data):
@@ -124,11 +124,11 @@ def test_a_newer_format_is_told_even_if_its_manifest_has_other_keys(data):
     text += b"\n" * (-len(text) % 64)
     header = data[:18] + len(text).to_bytes(4, "little") * 2 + data[26:64]
     comment = archive_comment(text)
-    assert "module format 3.0, newer than 1.0" in refusal(header + text + comment)
+    assert "module format 3.0, newer than 1.1" in refusal(header + text + comment)
 
 
 def test_an_older_major_is_refused_naming_both_versions(monkeypatch, module):
-    assert "module format 0.9, older than 1.0" in refusal(newer(monkeypatch, module, format=(0, 9)))
+    assert "module format 0.9, older than 1.1" in refusal(newer(monkeypatch, module, format=(0, 9)))
 
 
 def test_another_kernel_abi_is_refused_naming_both(monkeypatch, module):

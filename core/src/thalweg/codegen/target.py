@@ -86,6 +86,8 @@ class KernelSource:
     packed: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     dumps: bool = True
     """Whether anybody reads ``TranslatedKernel.dumps``; a backend may leave them out otherwise."""
+    node: str = ""
+    """The model's nodes that the kernel first computes, for messages; not sent to translation workers."""
 
 
 @dataclass(frozen=True)

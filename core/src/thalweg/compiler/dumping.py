@@ -11,7 +11,8 @@ from thalweg.errors import InvalidArgument
 class Dumper:
     """Writes phases and executables below a folder; does nothing for ``None``.
 
-    ``DIR/03-global-optimization.mlir`` and so on; ``DIR/executables/KERNEL.mlir``, ``.ll``, ``.s``, ``.o``.
+    ``DIR/03-global-optimization.mlir`` and so on; ``DIR/executables/KERNEL.mlir``, ``.ll``, ``.s``, ``.o``;
+    ``DIR/graph.svg``, or ``DIR/VARIANT.graph.svg``.
     """
 
     def __init__(self, directory: str | Path | None):
@@ -31,6 +32,11 @@ class Dumper:
         """Write a phase's MLIR."""
         if self._directory is not None:
             (self._directory / f"{number:02d}-{name}.mlir").write_text(text)
+
+    def picture(self, name: str, text: str) -> None:
+        """Write a picture of a variant: ``DIR/graph.svg``."""
+        if self._directory is not None:
+            (self._directory / name).write_text(text, "utf-8")
 
     def executable(self, name: str, files: Mapping[str, bytes]) -> None:
         """Write an executable's files, by suffix."""

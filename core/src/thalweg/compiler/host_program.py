@@ -54,6 +54,7 @@ def lower_to_hal(program: Program, entries: Mapping[str, tuple[int, int]]) -> No
                 operands=[[values[v] for v in op.operands]] if isinstance(op, host.CommandOpBase) else [],
                 result_types=[r.type for r in op.results],
                 properties=dict(op.properties),
+                attributes=dict(op.attributes),
             )
             if isinstance(new, host.HalDispatchOp):
                 new.properties["entry"] = i64_array(entries[new.callee_name()])

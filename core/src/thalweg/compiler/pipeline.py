@@ -11,15 +11,20 @@ from typing import Any
 from xdsl.dialects.builtin import StringAttr
 
 from thalweg.codegen.target import LinkedExecutable, TargetBackend, TargetConfiguration
+from thalweg.compiler.debug_info import debug_info, kernel_infos
+from thalweg.compiler.diagnosis import explain
 from thalweg.compiler.dumping import Dumper
 from thalweg.compiler.host_program import host_functions, lower_to_hal, lower_to_vm
 from thalweg.compiler.passes import PASSES
 from thalweg.compiler.passes.decompose import decompose
+from thalweg.compiler.phase_record import PhaseRecord, ProgramSize
 from thalweg.compiler.planning import PlannedProgram, plan_dispatches
 from thalweg.compiler.streaming import lower_to_stream
 from thalweg.compiler.translation import TranslationJob, translate_here, translate_isolated
+from thalweg.errors import CompileError, NotSupported
 from thalweg.ir.program import Program
 from thalweg.ir.signatures import describe_signature, signatures
+from thalweg.module.debug_info import encode_debug_info
 from thalweg.module.module import ExecutableRecord, Variant
 from thalweg.module.program import FunctionSignature
 
@@ -61,6 +66,10 @@ class Session:
     dumper: Dumper
     progress: ProgressCallback
     phase_seconds: dict[str, float] = field(default_factory=dict)
+    phases: list[PhaseRecord] = field(default_factory=list)
+    arena_bytes: int | None = None
+    """Of the variant that is being made, once its memory is planned."""
+    debug_info: bool = True
     prefix: str = ""
     variant: int = 0
     """Number of the variant that is being made, of ``variants``."""
@@ -69,11 +78,18 @@ class Session:
     @contextmanager
     def phase(self, name: str, program: Program | None = None):
         """Time a phase; at its end dump the program, and stop if this is where the compilation ends."""
+        before = ProgramSize.of(program) if program is not None else None
         start = time.perf_counter()
         self.progress(name, self._fraction(name), self.prefix.rstrip("."))
-        yield
+        try:
+            yield
+        except (CompileError, NotSupported) as error:
+            raise explain(error, name, self.dumper) from error
         seconds = time.perf_counter() - start
         self.phase_seconds[name] = self.phase_seconds.get(name, 0.0) + seconds
+        after = ProgramSize.of(program) if program is not None else None
+        variant = self.prefix.removesuffix(".")
+        self.phases.append(PhaseRecord(name, variant, seconds, before, after, self.arena_bytes))
         if program is not None:
             if self.dumper.enabled:
                 self.dumper.phase(PHASES.index(name), self.prefix + name, program.text())
@@ -131,6 +147,7 @@ class BackendJob:
 
 def compile_variant(program: Program, job: BackendJob, session: Session) -> Variant:
     """Run the phases after ``preprocessing`` for one backend, in place, and return its variant."""
+    session.arena_bytes = None
     with session.phase("global-optimization", program):
         if job.config.decompose:
             decompose(program, job.config.decompose)
@@ -142,14 +159,17 @@ def compile_variant(program: Program, job: BackendJob, session: Session) -> Vari
     dispatches = sum(op.name == "flow.dispatch" for op in program.module.walk())
     with session.phase("stream", program):
         memory = lower_to_stream(program)
+        session.arena_bytes = memory.transient_bytes
     with session.phase("executable-sources", program):
         sources = [replace(source, dumps=session.dumper.enabled) for source in planned.sources.values()]
         for source in sources:
             session.dumper.executable(source.name, {".mlir": source.text.encode()})
     linked = _translate(planned, job, session, program)
+    infos = kernel_infos(planned)
     with session.phase("hal", program):
         lower_to_hal(program, {entry.name: (0, i) for i, entry in enumerate(linked.entries)})
     functions, constants = host_functions(program)
+    info = debug_info(program, infos)
     with session.phase("vm", program):
         lower_to_vm(program, functions)
     record = ExecutableRecord(f"{job.variant}-executable", linked.format, linked.data, linked.entries)
@@ -170,6 +190,7 @@ def compile_variant(program: Program, job: BackendJob, session: Session) -> Vari
             "dispatches": dispatches,
             "kernels": len(sources),
         },
+        debug_info=encode_debug_info(info) if session.debug_info else b"",
     )
 
 

@@ -13,6 +13,7 @@ from xdsl.ir import SSAValue
 
 from thalweg.codegen.packing import Packing
 from thalweg.codegen.target import DispatchPlan, KernelSource, TargetBackend, TargetConfiguration
+from thalweg.compiler.diagnosis import describe_kernel
 from thalweg.compiler.passes.rewriting import (
     constant_array,
     constant_identity,
@@ -64,7 +65,9 @@ def plan_dispatches(program: Program, target: TargetBackend, config: TargetConfi
             plan = _plan(dispatch, op, target, config)
             shapes = {i: packing.shape for i, packing in plan.packings.items()}
             planned.plans[name] = plan
-            planned.sources[name] = KernelSource(name, dispatch.text(), plan.kernel, shapes)
+            planned.sources[name] = KernelSource(
+                name, dispatch.text(), plan.kernel, shapes, node=source_name(op) or ""
+            )
         plan = planned.plans[name]
         op.properties["workgroup_count"] = extents_attribute(plan.kernel.workgroup_count)
         names = Dispatch(functions[name]).dimensions
@@ -81,11 +84,9 @@ def _plan(
     try:
         return target.plan(dispatch, config)
     except NotSupported as error:
-        source = source_name(op)
-        node = f"node {source!r}" if source is not None else "a computed op"
+        where = describe_kernel(dispatch.name, source_name(op) or "")
         raise CompileError(
-            f"target backend {config.backend!r} cannot compile {node} (kernel {dispatch.name}): {error};"
-            " try another --target-backend"
+            f"target backend {config.backend!r} cannot compile {where}: {error}; try another --target-backend"
         ) from None
 
 

@@ -16,6 +16,7 @@ from xdsl.dialects import arith, builtin, func
 from xdsl.ir import Block, BlockArgument, Operation, Region, SSAValue
 
 from thalweg.compiler.passes.rewriting import (
+    SOURCE,
     constant_array,
     constant_identity,
     constant_op,
@@ -185,6 +186,8 @@ def _rewrite(
         command = _command(
             scheduler, host.StreamDispatchOp, values, slots, access, callee=callee, **properties
         )
+        if SOURCE in op.attributes:
+            command.attributes[SOURCE] = op.attributes[SOURCE]
         body.add_op(command)
     if any(byte_size(v) != 0 for v in copies.values()):
         body.add_op(host.StreamBarrierOp.build())

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from thalweg.codegen.target import KernelSource, TargetBackend, TargetConfiguration, TranslatedKernel
+from thalweg.compiler.diagnosis import describe_kernel
 from thalweg.compiler.translation_worker import (
     decode_translated,
     encode_config,
@@ -23,7 +24,7 @@ from thalweg.compiler.translation_worker import (
     read_frame,
     write_frame,
 )
-from thalweg.errors import CompileError
+from thalweg.errors import CompileError, NotSupported
 
 Progress = Callable[[int, int], None]
 """Called with (kernels done, kernels in all)."""
@@ -46,7 +47,10 @@ def translate_here(
     """Translate in this process, one kernel after another."""
     translated = []
     for index, source in enumerate(sources):
-        translated.append(backend.translate(source, config))
+        try:
+            translated.append(backend.translate(source, config))
+        except (CompileError, NotSupported) as error:
+            raise CompileError(refusal(config.backend, source, str(error))) from None
         progress(index + 1, len(sources))
     return translated
 
@@ -91,6 +95,12 @@ def translate_isolated(
     if failures:
         raise failures[0]
     return [results[i] for i in range(len(sources))]
+
+
+def refusal(backend: str, source: KernelSource, reason: str) -> str:
+    """Return the message of a kernel that its target backend did not translate."""
+    where = describe_kernel(source.name, source.node)
+    return f"target backend {backend!r} cannot translate {where}: {reason}; try another --target-backend"
 
 
 def usable_cores() -> int:
@@ -145,7 +155,7 @@ class _Worker:
         if reply is None:
             raise CompileError(self._death(source))
         if "error" in reply:
-            raise CompileError(f"{self._job.backend}, kernel {source.name}: {reply['error']}")
+            raise CompileError(refusal(self._job.backend, source, reply["error"]))
         return decode_translated(reply)
 
     def _death(self, source: KernelSource) -> str:
@@ -159,8 +169,9 @@ class _Worker:
             lines[-1] if lines else "",
         )
         death = (
-            f"the code generator of {self._job.backend!r} died on kernel {source.name} (exit status {status}"
-            f"{': ' + cause if cause else ''})"
+            f"the code generator of {self._job.backend!r} died on"
+            f" {describe_kernel(source.name, source.node)}"
+            f" (exit status {status}{': ' + cause if cause else ''})"
         )
         try:
             reproducer = write_reproducer(self._job, source)

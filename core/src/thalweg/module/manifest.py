@@ -22,20 +22,23 @@ from thalweg.module.encoding import (
 )
 from thalweg.module.program import EntryPoint, FunctionSignature
 
-FORMAT_VERSION = (1, 0)
-"""(major, minor) of the module format that this package writes. It reads this major up to this minor."""
+BASE_FORMAT, DEBUG_FORMAT = (1, 0), (1, 1)
+"""(major, minor) of the module format that a file has without and with debug info."""
+
+FORMAT_VERSION = DEBUG_FORMAT
+"""The newest module format that this package writes. It reads this major up to this minor."""
 
 ABI_VERSION = 1
 """The kernel C ABI that native executables follow (``thalweg.hal.kernel_abi.KERNEL_ABI_VERSION``)."""
 
 KNOWN_FEATURES: frozenset[str] = frozenset()
-"""Required features that this package understands. Format 1.0 has none."""
+"""Required features that this package understands. None so far."""
 
 CHUNK_SIZE = 1 << 20
 """Bytes of a constant that one chunk digest covers."""
 
 SEGMENT_LIMIT = 1 << 20
-SEGMENT_KINDS = ("program", "executable", "constant")
+SEGMENT_KINDS = ("program", "executable", "constant", "debug")
 _DIGEST_LENGTH = 64
 
 
@@ -74,7 +77,9 @@ class ExecutableRow:
 
 @dataclass(frozen=True)
 class VariantRow:
-    """One variant; ``program`` is the segment of its functions."""
+    """One variant; ``program`` is the segment of its functions, ``debug`` that of its debug info, if any
+    (format 1.1).
+    """
 
     name: str
     backend: str
@@ -84,6 +89,7 @@ class VariantRow:
     executables: tuple[ExecutableRow, ...]
     constants: tuple[str, ...]
     statistics: Mapping[str, Any]
+    debug: int | None = None
 
 
 @dataclass(frozen=True)
@@ -140,6 +146,7 @@ def _encode_variant(row: VariantRow) -> dict[str, Any]:
         "executables": executables,
         "constants": list(row.constants),
         "statistics": dict(row.statistics),
+        **({"debug": row.debug} if row.debug is not None else {}),
     }
 
 
@@ -268,9 +275,10 @@ def _decode_constant(field: Field, rows: tuple[SegmentRow, ...]) -> ConstantRow:
 
 
 def _decode_variant(field: Field, rows: tuple[SegmentRow, ...]) -> VariantRow:
-    name, backend, predicate, inline, program, executables, constants, statistics = field.members(
-        "name", "backend", "predicate", "inline", "program", "executables", "constants", "statistics"
-    )
+    names = ("name", "backend", "predicate", "inline", "program", "executables", "constants", "statistics")
+    has_debug = type(field.value) is dict and "debug" in field.value
+    fields = field.members(*names, *(("debug",) if has_debug else ()))
+    name, backend, predicate, inline, program, executables, constants, statistics = fields[: len(names)]
     return VariantRow(
         name=name.text(),
         backend=backend.text(),
@@ -280,6 +288,7 @@ def _decode_variant(field: Field, rows: tuple[SegmentRow, ...]) -> VariantRow:
         executables=tuple(_decode_executable(item, rows) for item in executables.items(1 << 16)),
         constants=constants.texts(SEGMENT_LIMIT),
         statistics=statistics.record(),
+        debug=_decode_reference(fields[-1], rows, "debug") if has_debug else None,
     )
 
 

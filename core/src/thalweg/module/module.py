@@ -40,6 +40,8 @@ class Variant:
     constants: tuple[str, ...]
     inline: bool = False
     statistics: Mapping[str, Any] = field(default_factory=dict)
+    debug_info: bytes = b""
+    """What ``thalweg.module.debug_info`` decodes: kernels' IR and the model's nodes; empty if stripped."""
 
 
 @dataclass(frozen=True)

@@ -160,7 +160,7 @@ class _Reader:
             variants.append(
                 Variant(
                     row.name, row.backend, row.predicate, executables, functions, row.constants, row.inline,
-                    row.statistics,
+                    row.statistics, b"" if row.debug is None else bytes(segments[row.debug]),
                 )
             )  # fmt: skip
         constants = {

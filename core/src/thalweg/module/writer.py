@@ -16,6 +16,8 @@ from thalweg.errors import InvalidArgument
 from thalweg.module import container
 from thalweg.module.encoding import encode_functions
 from thalweg.module.manifest import (
+    BASE_FORMAT,
+    DEBUG_FORMAT,
     ConstantRow,
     ExecutableRow,
     Manifest,
@@ -71,6 +73,7 @@ def _plan(module: Module) -> tuple[Manifest, list[memoryview]]:
             VariantRow(
                 variant.name, variant.backend, variant.predicate, variant.inline, program, executables,
                 variant.constants, variant.statistics,
+                segments.add("debug", ".json", variant.debug_info) if variant.debug_info else None,
             )
         )  # fmt: skip
     constants = tuple(
@@ -81,7 +84,7 @@ def _plan(module: Module) -> tuple[Manifest, list[memoryview]]:
     )
     manifest = Manifest(
         module.name, module.producer, module.functions, module.required_features, tuple(variants), constants,
-        tuple(segments.rows),
+        tuple(segments.rows), DEBUG_FORMAT if any(row.debug is not None for row in variants) else BASE_FORMAT,
     )  # fmt: skip
     return manifest, segments.contents
 

@@ -11,12 +11,14 @@ from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.ir.affine import AffineMap
 
 from thalweg.compiler.passes.rewriting import (
+    SOURCE,
     Pass,
     functions,
     is_elementwise,
     is_splat,
     only_user,
     parent_block,
+    source_name,
 )
 from thalweg.ir.attributes import number
 from thalweg.ir.builder import scalar_attribute
@@ -60,8 +62,8 @@ def _fill_splats(block: Block) -> None:
             [linalg.IteratorTypeAttr(linalg.IteratorType.PARALLEL)] * rank,
             [op.result.type],
         )  # fmt: skip
-        if "tw.source" in op.attributes:
-            fill.attributes["tw.source"] = op.attributes["tw.source"]
+        if SOURCE in op.attributes:
+            fill.attributes[SOURCE] = op.attributes[SOURCE]
         block.insert_ops_after([empty, fill], op)
         for use in uses:
             use.operation.operands[use.index] = fill.results[0]
@@ -120,11 +122,11 @@ def _outline(group: list[Operation], prefix: str, program: Program, kernels: dic
                 operands.append(value)
     body = Block(arg_types=[v.type for v in operands])
     mapping: dict[SSAValue, SSAValue] = dict(zip(operands, body.args))
-    source = last.attributes.get("tw.source") or group[0].attributes.get("tw.source")
+    sources = list(dict.fromkeys(name for op in group if (name := source_name(op)) is not None))
     for op in [*dict.fromkeys(inlined), *group]:
         clone = op.clone(mapping)
         for inner in clone.walk():
-            inner.attributes.pop("tw.source", None)
+            inner.attributes.pop(SOURCE, None)
         body.add_op(clone)
     result = last.results[0]
     body.add_op(func.ReturnOp(mapping[result]))
@@ -140,8 +142,8 @@ def _outline(group: list[Operation], prefix: str, program: Program, kernels: dic
         operands=[operands], result_types=[[result.type]],
         properties={"callee": builtin.SymbolRefAttr(kernels[key])},
     )  # fmt: skip
-    if source is not None:
-        dispatch.attributes["tw.source"] = source
+    if sources:
+        dispatch.attributes[SOURCE] = builtin.StringAttr(" + ".join(sources))
     parent_block(last).insert_op_before(dispatch, last)
     result.replace_all_uses_with(dispatch.results[0])
     for op in reversed(group):

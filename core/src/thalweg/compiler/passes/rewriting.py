@@ -17,6 +17,9 @@ from thalweg.ir.dialects import linalg, tw
 from thalweg.ir.program import Program
 from thalweg.ir.types import element_name, shape_of, tensor_type
 
+SOURCE = "tw.source"
+"""The attribute that holds the name of the model's node (of several: with `` + ``) that an op comes from."""
+
 
 @dataclass(frozen=True)
 class Pass:
@@ -94,7 +97,7 @@ def constant_identity(op: arith.ConstantOp) -> str:
 
 def source_name(op: Operation) -> str | None:
     """Return the name of the model's node that an op comes from."""
-    source = op.attributes.get("tw.source")
+    source = op.attributes.get(SOURCE)
     return source.data if isinstance(source, builtin.StringAttr) else None
 
 
@@ -120,8 +123,8 @@ def replace(op: Operation, *new: Operation, value: SSAValue | None = None) -> No
     block = parent_block(op)
     for item in new:
         block.insert_op_before(item, op)
-        if "tw.source" in op.attributes and "tw.source" not in item.attributes:
-            item.attributes["tw.source"] = op.attributes["tw.source"]
+        if SOURCE in op.attributes and SOURCE not in item.attributes:
+            item.attributes[SOURCE] = op.attributes[SOURCE]
     op.results[0].replace_all_uses_with(value if value is not None else new[-1].results[0])
     op.detach()
     op.erase()
