@@ -24,9 +24,7 @@ Operand = tuple[Sequence[Extent], str]
 
 
 def dynamic_extents(rng: np.random.Generator, rank: int) -> tuple[Extent, ...]:
-    """Return a shape whose extents are numbers, named dimensions, or simple expressions of these; one at least
-    is no number.
-    """
+    """Return a shape of numbers, named dimensions and simple expressions of these; not of numbers only."""
     shape: list[Extent] = []
     for _ in range(rank):
         name = dimension(str(rng.choice(NAMES)))
@@ -41,7 +39,7 @@ def dynamic_extents(rng: np.random.Generator, rank: int) -> tuple[Extent, ...]:
 def assignments(
     rng: np.random.Generator, shapes: Sequence[Sequence[Extent]], count: int = 6, most: int = 1 << 14
 ) -> list[dict[str, int]]:
-    """Return values of the dimensions for which no shape has more than ``most`` elements; all 1 is the first."""
+    """Return values of the dimensions at which no shape has more than ``most`` elements; first, all are 1."""
     found = [dict.fromkeys(NAMES, 1)]
     while len(found) < count:
         limit = int(rng.integers(1, len(VALUES) + 1))
@@ -87,7 +85,7 @@ def check_dynamic(
 
     :param fill: operand index → a function of its shape and the values; the others are random.
     :param emitter: the emitter that has to take the dispatch, where the test means one.
-    :param given: the values; random ones, for which operands and ``bounded`` shapes are small, if left out.
+    :param given: the values; random ones, at which operands and ``bounded`` shapes are small, if left out.
     """
     dispatch = dispatch_of(build, operands, constants)
     assert dispatch.dimensions, "the test means a dispatch with dynamic dimensions"

@@ -47,7 +47,7 @@ class Row:
         vectors(b, self.extent, self.lanes, write)
 
     def interleaved(self, b: KernelBuilder, count: int, write: Callable[[int, Int], None]) -> None:
-        """Write ``write(number, position)`` for the whole vectors; numbers go round from 0 to ``count`` - 1."""
+        """Write ``write(number, position)`` for the whole vectors; ``number`` counts modulo ``count``."""
         step = self.lanes * count
         unrolled = floor_divide(self.extent, step) * step
         with b.loop(0, unrolled, step) as position:
