@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 import thalweg
+from thalweg.errors import InvalidArgument
 from thalweg_benchmarks import light, zoo
 
 ZOO = ("mnist12", "squeezenet10", "mobilenetv2", "tinyyolov2", "resnet50", "minilm", "clip_text")
@@ -81,3 +82,32 @@ def test_a_light_model_agrees_with_onnxruntime_and_with_its_shipped_output(name,
 @pytest.mark.parametrize("name", light.NAMES)
 def test_a_light_model_with_random_weights_agrees_with_onnxruntime(name: str):
     check("light-random", name, "llvm-cpu", "local-task")
+
+
+@lru_cache(maxsize=1)
+def dynamic_minilm(target: str):
+    """Return the encoder with a dynamic number of tokens, an onnxruntime session of it, and it compiled."""
+    model = zoo.MODELS["minilm_dynamic"]()
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return model, session, thalweg.compile(model, target_backends=[target])
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("target", TARGETS)
+def test_one_module_serves_any_number_of_tokens(target: str, device: str):
+    model, session, module = dynamic_minilm(target)
+    with thalweg.load(module, device=device) as program:
+        for tokens in (1, 7, 128, 512):
+            feeds = zoo.random_inputs(model, seed=SEED, tokens=tokens)
+            reference = np.asarray(session.run(None, feeds)[0])
+            error = relative_error(np.asarray(program.main(*feeds.values())), reference)
+            assert error <= TOLERANCE, f"{tokens} tokens, seed {SEED}: relative error {error:.2e}"
+        with pytest.raises(InvalidArgument, match=r"tokens=513 exceeds .*512"):
+            program.main(*zoo.random_inputs(model, seed=SEED, tokens=513).values())
+
+
+@pytest.mark.parametrize("name", [*ZOO, "minilm_dynamic"])
+def test_the_arena_is_hardly_larger_than_what_lives_at_once(name: str):
+    statistics = thalweg.compile(zoo.MODELS[name](), target_backends=["vmvx"]).variants[0].statistics
+    arena, live = statistics["transient_bytes"], statistics["peak_live_bytes"]
+    assert live <= arena <= 1.2 * live, statistics
