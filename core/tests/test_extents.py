@@ -48,6 +48,12 @@ def random_extent(rng: random.Random, depth: int) -> tuple[Extent, str]:
     )()
 
 
+def test_a_polynomial_of_too_many_terms_is_refused_before_it_is_multiplied_out():
+    for text in ("*".join(["(a+b+c+d+e+f)"] * 200), "*".join(f"(a{i}+1)" for i in range(300))):
+        with pytest.raises(InvalidArgument, match="terms; at most 256 are taken"):
+            parse(text)
+
+
 @pytest.mark.parametrize("seed", range(200))
 def test_an_extent_means_what_the_integers_mean(seed: int):
     rng = random.Random(seed)

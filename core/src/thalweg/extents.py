@@ -24,6 +24,8 @@ MAX_TEXT = 4096
 """The longest expression that ``parse`` takes, in characters."""
 MAX_DEPTH = 32
 """How deep parentheses may nest."""
+MAX_TERMS = 256
+"""How many terms the polynomial of an expression may have."""
 MAX_VALUE = 2**62
 """No extent or size is larger than this."""
 
@@ -323,7 +325,7 @@ def substitute(extent: Extent, dimensions: Mapping[str, Extent]) -> Extent:
 def parse(text: str) -> Extent:
     """Read what ``str`` of an extent wrote.
 
-    :raises InvalidArgument: it is not an expression, or it is too long or too deep.
+    :raises InvalidArgument: it is not an expression, or it is too long, too deep or has too many terms.
     """
     if len(text) > MAX_TEXT:
         raise InvalidArgument(f"an extent of {len(text)} characters; at most {MAX_TEXT} are taken")
@@ -372,6 +374,8 @@ def _terms(extent: Extent) -> Iterable[tuple[Monomial, int]]:
 
 def _canonical(sums: Mapping[Monomial, int]) -> Extent:
     kept = [(monomial, coefficient) for monomial, coefficient in sums.items() if coefficient]
+    if len(kept) > MAX_TERMS:
+        raise InvalidArgument(f"an extent of {len(kept)} terms; at most {MAX_TERMS} are taken")
     if not kept:
         return 0
     if len(kept) == 1 and not kept[0][0]:
