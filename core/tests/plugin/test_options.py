@@ -112,3 +112,32 @@ def test_a_keyword_that_nobody_declares():
         InvalidArgument, match=r"^no option 'dept' .* by one, two; .* \(did you mean 'depth'\?\)$"
     ):
         route_options(OWNERS, {"dept": 1})
+
+
+@dataclass(frozen=True)
+class VariantOptions:
+    cpu: str = field(default="host", metadata={"variants": True})
+    width: int = field(default=8, metadata={"variants": True, "choices": (4, 8)})
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"cpu": "a"}, {"cpu": "a"}),
+        ({"cpu": "a, b,,a"}, {"cpu": ("a", "b")}),
+        ({"cpu": ["a,b", "c"]}, {"cpu": ("a", "b", "c")}),
+        ({"cpu": ["a"]}, {"cpu": "a"}),
+        ({"cpu": ""}, {"cpu": "host"}),
+        ({"width": "4,8"}, {"width": (4, 8)}),
+        ({"width": [8, "4"]}, {"width": (8, 4)}),
+    ],
+)
+def test_an_option_that_makes_variants_takes_several_values(given, expected):
+    owner = OptionOwner("p", "target backend", option_fields(VariantOptions))
+    assert route_options([owner], given) == {"p": expected}
+
+
+def test_each_value_of_an_option_that_makes_variants_is_checked():
+    owner = OptionOwner("p", "target backend", option_fields(VariantOptions))
+    with pytest.raises(InvalidArgument, match=r"option --width of target backend 'p' is one of 4, 8; got"):
+        route_options([owner], {"width": "4,5"})

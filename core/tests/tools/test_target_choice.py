@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pytest
-from thalweg.api import NoOptions, TargetBackendSpec
+from thalweg.api import HalDriverSpec, NoOptions, TargetBackendSpec
 from thalweg.codegen.target import TargetBackend, TargetConfiguration
 from thalweg.errors import InvalidArgument, Unavailable, UnknownName
 from thalweg.plugin.entry_points import PluginEntry
@@ -54,7 +54,19 @@ class FakeRegistry(Registry):
         super().__init__([PluginEntry("thalweg.target_backends", name, "m") for name in names], known=KNOWN)
 
     def create_device(self, uri):
+        if str(uri).startswith("elsewhere"):
+            raise Unavailable("no such card in this machine")
         return self.device
+
+    def hal_driver(self, name):
+        declares = name == "elsewhere"
+        return HalDriverSpec(
+            name=name,
+            summary=name,
+            create=lambda: pytest.fail("the driver was started"),
+            device_kind="remote" if declares else "",
+            executable_formats=("faraway-1",) if declares else (),
+        )
 
     def target_backend(self, name):
         if name == "broken":
@@ -99,3 +111,17 @@ def test_a_device_that_nothing_installed_serves():
         " plain (makes plain-1, which the device does not run),"
         " faraway (for devices of kind remote), broken (not usable: broken)"
     )
+
+
+def test_several_devices_choose_one_target_each():
+    registry = FakeRegistry(device=Device(LOCAL))
+    assert choose_target_backends(registry, [], ["any", "elsewhere", "any"]) == ["plain", "faraway"]
+
+
+def test_a_device_that_is_not_there_is_compiled_for_as_its_driver_declares(caplog):
+    assert choose_target_backends(FakeRegistry(), [], ["elsewhere://CARD"]) == ["faraway"]
+    assert caplog.messages == [
+        "compiling for device 'elsewhere://CARD' by what its driver declares: no such card in this machine"
+    ]
+    with pytest.raises(Unavailable, match="no such card in this machine"):
+        choose_target_backends(FakeRegistry(), [], ["elsewhere-undeclared"])

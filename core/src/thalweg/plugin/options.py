@@ -148,16 +148,14 @@ def convert_option(field: OptionField, value: Any, owner: str) -> Any:
 
 def _variant_values(field: OptionField, value: Any, owner: str) -> Any:
     """Return the one value, or a tuple of several, each once."""
-    items = list(value) if isinstance(value, list | tuple) else [value]
-    parts = [part for item in items for part in (item.split(",") if isinstance(item, str) else [item])]
-    texts = [part.strip() if isinstance(part, str) else part for part in parts]
-    values = [
-        _from_text(field, field.annotation, item, owner)
-        if isinstance(item, str)
-        else _checked(field, field.annotation, item, owner)
-        for item in texts
-        if item != ""
-    ]
+    given: list[Any] = [*value] if isinstance(value, list | tuple) else [value]
+    values: list[Any] = []
+    for item in given:
+        if isinstance(item, str):
+            texts = [text.strip() for text in item.split(",")]
+            values += [_from_text(field, field.annotation, text, owner) for text in texts if text]
+        else:
+            values.append(_checked(field, field.annotation, item, owner))
     distinct = tuple(dict.fromkeys(values))
     return distinct if len(distinct) > 1 else distinct[0] if distinct else field.default
 

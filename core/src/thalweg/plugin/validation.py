@@ -59,13 +59,14 @@ def validate_spec(group: str, name: str, spec: Any) -> None:
     _validate_options(spec.options)
     if isinstance(spec, InputSpec):
         _validate_texts("suffixes", spec.suffixes, "a tuple of suffixes such as '.onnx'", prefix=".")
-    if isinstance(spec, HalDriverSpec) and not (
-        isinstance(spec.device_kind, str) and _holds_texts(spec.executable_formats, tuple)
-    ):
-        raise InvalidSpec(
-            "device_kind must be a slug and executable_formats a tuple of them;"
-            f" found {spec.device_kind!r} and {spec.executable_formats!r}"
-        )
+    if isinstance(spec, HalDriverSpec):
+        kind: Any = spec.device_kind
+        if not isinstance(kind, str):
+            raise InvalidSpec(f"device_kind must be a slug; found {_describe(kind)}")
+        if not _holds_texts(spec.executable_formats, tuple):
+            raise InvalidSpec(
+                f"executable_formats must be a tuple of slugs; found {spec.executable_formats!r}"
+            )
     if isinstance(spec, ExecutableLoaderSpec):
         _validate_texts("formats", spec.formats, "a tuple of executable formats")
 
