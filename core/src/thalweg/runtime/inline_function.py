@@ -15,6 +15,7 @@ from thalweg.hal.executable import HostKernel, LoadedLibrary
 from thalweg.module.module import ExecutableRecord
 from thalweg.module.program import (
     BarrierCommand,
+    Command,
     CopyCommand,
     DispatchCommand,
     FillCommand,
@@ -31,6 +32,8 @@ from thalweg.runtime.host_memory_function import HostMemoryFunction
 Slots = list[memoryview]
 Step = Callable[[Slots], None]
 """One command, run on the memory of every slot."""
+Libraries = Sequence[tuple[ExecutableRecord, LoadedLibrary]]
+"""The variant's executables, loaded."""
 
 
 class InlineFunction(HostMemoryFunction):
@@ -40,7 +43,7 @@ class InlineFunction(HostMemoryFunction):
         self,
         signature: FunctionSignature,
         function: HostFunction,
-        libraries: Sequence[tuple[ExecutableRecord, LoadedLibrary]],
+        libraries: Libraries,
         constants: Sequence[np.ndarray],
     ):
         """Prepare a verified function.
@@ -55,7 +58,7 @@ class InlineFunction(HostMemoryFunction):
             index(slot.size) for slot in function.slots if slot.kind is SlotKind.TRANSIENT
         )
         self._idle: list[np.ndarray] = []
-        self._steps = [_STEPS[type(command)](command, libraries) for command in function.commands]
+        self._steps = [inline_step(command, libraries) for command in function.commands]
 
     def compute(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
         """Run the commands on these arrays."""
@@ -80,7 +83,15 @@ class InlineFunction(HostMemoryFunction):
         return DeviceArray(check.shape, check.dtype, host=np.ndarray(check.shape, check.dtype, buffer=memory))
 
 
-def _dispatch(command: DispatchCommand, libraries: Sequence[tuple[ExecutableRecord, LoadedLibrary]]) -> Step:
+def inline_step(command: Command, libraries: Libraries) -> Step:
+    """Return what runs one command, whose sizes are numbers.
+
+    :raises NotSupported: its kernel is native code.
+    """
+    return _STEPS[type(command)](command, libraries)
+
+
+def _dispatch(command: DispatchCommand, libraries: Libraries) -> Step:
     record, library = libraries[command.executable]
     entry, kernel = record.entries[command.entry], library.kernels[command.entry]
     if not isinstance(kernel, HostKernel):
@@ -132,7 +143,7 @@ def _view(slots: Slots, span: Span) -> memoryview:
     return slots[span.slot][start : start + index(span.length)]
 
 
-_STEPS: dict[type, Callable[[Any, Sequence[tuple[ExecutableRecord, LoadedLibrary]]], Step]] = {
+_STEPS: dict[type, Callable[[Any, Libraries], Step]] = {
     DispatchCommand: _dispatch,
     CopyCommand: _copy,
     FillCommand: _fill,

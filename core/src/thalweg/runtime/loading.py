@@ -123,7 +123,7 @@ def _inline_maker(variant: Variant, arrays: Sequence[np.ndarray], loaders: Loade
 
 def _device_maker(variant: Variant, arrays: Sequence[np.ndarray], device: Device) -> Maker:
     executables = [device.prepare_executable(item) for item in variant.executables]
-    buffers = _place_constants(device, arrays)
+    buffers = place_constants(device, arrays)
     is_prepared = {"prepared-calls", "host-addressable"} <= device.capabilities
     kind = PreparedFunction if is_prepared else QueuedFunction
 
@@ -133,7 +133,7 @@ def _device_maker(variant: Variant, arrays: Sequence[np.ndarray], device: Device
     return make
 
 
-def _place_constants(device: Device, arrays: Sequence[np.ndarray]) -> list[Buffer]:
+def place_constants(device: Device, arrays: Sequence[np.ndarray]) -> list[Buffer]:
     """Return the constants' buffers: over the mapped file itself where the device computes in host memory."""
     data = [aligned_bytes(array) for array in arrays]
     if transfer.is_host_addressable(device):

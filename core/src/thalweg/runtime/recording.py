@@ -13,6 +13,7 @@ from thalweg.hal.command_buffer import BufferRef, CommandBuffer
 from thalweg.hal.executable import Executable
 from thalweg.module.program import (
     BarrierCommand,
+    Command,
     CopyCommand,
     DispatchCommand,
     FillCommand,
@@ -55,7 +56,7 @@ def record(
 
     buffer = CommandBuffer(transient_slot + len(transients))
     for command in function.commands:
-        _RECORDERS[type(command)](buffer, command, reference, executables)
+        record_command(buffer, command, reference, executables)
     buffer.finalize()
     if not transients:
         return RecordedFunction(buffer, None, 0)
@@ -63,6 +64,14 @@ def record(
 
 
 Reference = Callable[[Span], BufferRef]
+"""Where a span's bytes are."""
+
+
+def record_command(
+    buffer: CommandBuffer, command: Command, reference: Reference, executables: Sequence[Executable]
+) -> None:
+    """Record one command, whose sizes are numbers."""
+    _RECORDERS[type(command)](buffer, command, reference, executables)
 
 
 def _dispatch(

@@ -7,7 +7,7 @@ import numpy as np
 from thalweg.hal.buffer import Buffer
 from thalweg.hal.command_buffer import BufferRef
 from thalweg.hal.driver import Device
-from thalweg.hal.types import BufferParams, BufferUsage, MemoryAccess, MemoryType
+from thalweg.hal.types import WHOLE_BUFFER, BufferParams, BufferUsage, MemoryAccess, MemoryType
 
 RESULT = BufferParams(usage=BufferUsage.DEFAULT | BufferUsage.MAPPING)
 """Buffers of inputs and results: mapped where the device's memory is the host's."""
@@ -37,34 +37,35 @@ def upload(device: Device, data: np.ndarray) -> Buffer:
     return buffer
 
 
-def write(device: Device, buffer: Buffer, data: np.ndarray) -> None:
-    """Copy ``data`` (uint8, the buffer's size) into ``buffer``."""
+def write(device: Device, buffer: Buffer, data: np.ndarray, offset: int = 0) -> None:
+    """Copy ``data`` (uint8) into ``buffer``, from byte ``offset`` on."""
     if not data.nbytes:
         return
     if _mappable(buffer):
-        np.frombuffer(buffer.map(MemoryAccess.WRITE), np.uint8)[:] = data
+        np.frombuffer(buffer.map(MemoryAccess.WRITE, offset, data.nbytes), np.uint8)[:] = data
         return
     staging = device.allocator.allocate(data.nbytes, STAGING)
     np.frombuffer(staging.map(MemoryAccess.WRITE), np.uint8)[:] = data
-    _copy(device, staging, buffer, data.nbytes)
+    _copy(device, BufferRef(staging, 0, data.nbytes), BufferRef(buffer, offset, data.nbytes))
 
 
-def read(device: Device, buffer: Buffer) -> np.ndarray:
-    """Return a copy of a buffer's bytes (uint8)."""
-    if not buffer.size:
+def read(device: Device, buffer: Buffer, offset: int = 0, length: int = WHOLE_BUFFER) -> np.ndarray:
+    """Return a copy of a range of a buffer's bytes (uint8)."""
+    offset, length = buffer.resolve_range(offset, length)
+    if not length:
         return np.empty(0, np.uint8)
     if not _mappable(buffer):
-        staging = device.allocator.allocate(buffer.size, STAGING)
-        _copy(device, buffer, staging, buffer.size)
-        buffer = staging
-    return np.frombuffer(buffer.map(MemoryAccess.READ), np.uint8).copy()
+        staging = device.allocator.allocate(length, STAGING)
+        _copy(device, BufferRef(buffer, offset, length), BufferRef(staging, 0, length))
+        buffer, offset = staging, 0
+    return np.frombuffer(buffer.map(MemoryAccess.READ, offset, length), np.uint8).copy()
 
 
 def _mappable(buffer: Buffer) -> bool:
     return MemoryType.HOST_VISIBLE in buffer.memory_type and BufferUsage.MAPPING in buffer.usage
 
 
-def _copy(device: Device, source: Buffer, target: Buffer, size: int) -> None:
+def _copy(device: Device, source: BufferRef, target: BufferRef) -> None:
     done = device.create_semaphore(0)
-    device.queue_copy(BufferRef(source, 0, size), BufferRef(target, 0, size), signal=[(done, 1)])
+    device.queue_copy(source, target, signal=[(done, 1)])
     done.wait(1)
