@@ -251,7 +251,7 @@ NEGATE = ScalarStep("negf", (0,))
         (unary(negate((T,), ScalarStep("absi", (0,))), tensor(T)), "absi of f32"),
         (unary(negate((T,), ScalarStep("extent", (), "i32", extent=T)), tensor(T)), "extent"),
         (unary(negate((T,), ScalarStep("extent", (), "i64", extent=T)), tensor(T)), "yielded"),
-        (unary(Splat(np.float64(1), tensor(T)), tensor(T)), "a splat repeats"),  # type: ignore[arg-type]
+        (unary(Splat(np.array(1.0), tensor(T)), tensor(T)), "a splat repeats"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_for_every_call_is_refused_at_loading(function, rule):

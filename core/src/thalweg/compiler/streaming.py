@@ -238,7 +238,9 @@ def _declare_slots(
         body.add_op(op)
         slots[key] = op.result
 
-    if report.transient_bytes and not report.dimensions:
+    if any(
+        place_.key == ("transient", 0) and place_.lifetime is None for place_ in scheduler.placements.values()
+    ):
         declare(("transient", 0), 0, report.transient_bytes)
     for value, place_ in scheduler.placements.items():
         if place_.lifetime is not None:
