@@ -128,7 +128,7 @@ def annotate_abi(program: Program) -> tuple[FunctionSignature, ...]:
 def optimize(program: Program) -> None:
     """Phase ``global-optimization``: fold, simplify, move batch norms into weights, then fuse."""
     for name in ("canonicalize", "fold-constants", "canonicalize", "fold-batch-norms", "fuse-elementwise",
-                 "fold-constants", "canonicalize"):  # fmt: skip
+                 "propagate-reshapes", "canonicalize", "fuse-elementwise", "fold-constants", "canonicalize"):  # fmt: skip
         PASSES[name].run(program)
 
 

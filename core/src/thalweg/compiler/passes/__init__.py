@@ -8,6 +8,7 @@ from thalweg.compiler.passes.constant_folding import FOLD_CONSTANTS
 from thalweg.compiler.passes.decompose import DECOMPOSE
 from thalweg.compiler.passes.dispatch_creation import CREATE_DISPATCHES
 from thalweg.compiler.passes.elementwise_fusion import FUSE_ELEMENTWISE
+from thalweg.compiler.passes.reshape_propagation import PROPAGATE_RESHAPES
 from thalweg.compiler.passes.rewriting import Pass
 
 PASSES: dict[str, Pass] = {
@@ -19,6 +20,7 @@ PASSES: dict[str, Pass] = {
         FOLD_CONSTANTS,
         FOLD_BATCH_NORMS,
         FUSE_ELEMENTWISE,
+        PROPAGATE_RESHAPES,
         DECOMPOSE,
         CREATE_DISPATCHES,
     )
