@@ -5,16 +5,19 @@ float64.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
 from thalweg.compiler.api import compile_model
+from thalweg.errors import Aborted, InvalidArgument
 from thalweg.extents import Extent, dimension, floor_divide, maximum, minimum
 from thalweg.ir import FunctionBuilder, Program
 from thalweg.ir.dialects import tw
 from thalweg.ir.evaluate import evaluate
+from thalweg.module.writer import module_bytes
 from thalweg.runtime import load
 
 SEED = 20261122
@@ -414,3 +417,53 @@ def test_text_with_named_dimensions_through_the_command_line(thalweg, mistake, r
     assert (
         mistake(*run, "3xf32=1 2 3") == "input 'x' of main: expected 2 dimensions [rows, columns], got 1 [3]"
     )
+
+
+@pytest.fixture(scope="module", params=DEVICES)
+def embedding_program(request, require):
+    """The embedding, whose table limits ``tokens``, loaded."""
+    backend, uri = DEVICES[request.param]
+    require(target_backends=backend)
+    if uri is not None:
+        require(hal_drivers=uri)
+    program = program_of(CASES["gather from a table, and positions"])
+    loaded = load(compile_model(program, target_backends=[backend]), uri)
+    yield loaded
+    loaded.close()
+
+
+def test_a_limit_of_the_program_is_checked_at_the_call(embedding_program):
+    assert embedding_program.main(np.zeros((1, 512), np.int64)).shape == (1, 512, 6)
+    with pytest.raises(InvalidArgument) as caught:
+        embedding_program.main(np.zeros((1, 700), np.int64))
+    assert str(caught.value) == "main: tokens=700 exceeds positions=512"
+
+
+def test_a_failing_kernel_names_itself_and_leaves_the_program_usable(embedding_program):
+    for _ in range(2):
+        with pytest.raises(Aborted, match="gather index 512 is outside a dimension of 512"):
+            embedding_program.main(np.full((1, 3), 512))
+        assert embedding_program.main(np.full((1, 3), 511)).shape == (1, 3, 6)
+
+
+def test_two_threads_at_two_sizes(embedding_program):
+    def work(tokens: int) -> None:
+        for turn in range(20):
+            numbers = np.full((1, tokens), turn)
+            expected = TABLE[turn] + TABLE[:tokens]
+            np.testing.assert_allclose(np.asarray(embedding_program.main(numbers))[0], expected, rtol=1e-6)
+
+    with ThreadPoolExecutor(2) as pool:
+        for future in [pool.submit(work, tokens) for tokens in (3, 200)]:
+            future.result()
+
+
+def test_a_module_of_named_dimensions_is_the_same_from_its_file(require, tmp_path):
+    require(target_backends="vmvx", hal_drivers="local-sync")
+    module = compile_model(program_of(CASES["attention"]), target_backends=["vmvx"]).module
+    assert module is not None
+    path = tmp_path / "attention.twm"
+    path.write_bytes(module_bytes(module))
+    x = draw(CASES["attention"], [(2, 9, 6)])
+    first, second = (np.asarray(load(source, "local-sync").main(*x)) for source in (module, path))
+    np.testing.assert_array_equal(first, second)
