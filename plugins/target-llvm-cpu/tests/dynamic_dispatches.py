@@ -15,7 +15,7 @@ from thalweg.ir.program import Program
 from thalweg.ir.specialization import specialize
 from xdsl.dialects.builtin import ModuleOp
 
-NAMES = ("height", "tokens", "width")
+NAMES: tuple[str, ...] = ("height", "tokens", "width")
 VALUES = (1, 2, 3, 4, 5, 7, 8, 9, 13, 15, 16, 17, 23, 31, 32, 33, 63, 64, 65, 127, 128, 129)
 """Ones, vector lengths and their neighbours, primes."""
 

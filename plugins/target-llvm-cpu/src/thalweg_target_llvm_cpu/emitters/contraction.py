@@ -12,8 +12,8 @@ from typing import Any
 
 from thalweg.codegen.target import DispatchPlan, KernelPlan
 from thalweg.ir import Dispatch, element_name, extents_of
+from thalweg.ir.attributes import ints
 from thalweg.ir.dialects import tw
-from xdsl.ir import Operation
 
 from thalweg_target_llvm_cpu.builder import (
     ELEMENT_BYTES,
@@ -70,7 +70,10 @@ def emit(b: KernelBuilder, dispatch: Dispatch, plan: KernelPlan, settings: Mappi
     groups = [(d,) for d in range(len(shape))]
     with nest(b, [Level(extent) for extent in shape], Split.of(plan.parameters["split"])) as place:
         total = _Sum(b, element_name(root.results[0].type), [x.element, w.element])
-        (_matmul if isinstance(root, tw.MatmulOp) else _conv)(b, root, x, w, place, total)
+        if isinstance(root, tw.ConvOp):
+            _conv(b, root, x, w, place, total)
+        else:
+            _matmul(b, x, w, place, total)
         epilogue.finish(b, total.value(), place, groups)
 
 
@@ -110,9 +113,7 @@ def _bytes_of(integer: str) -> int:
     return max(1, int(integer[1:]) // 8)
 
 
-def _matmul(
-    b: KernelBuilder, root: Operation, x: Tensor, y: Tensor, place: Sequence[Int], total: _Sum
-) -> None:
+def _matmul(b: KernelBuilder, x: Tensor, y: Tensor, place: Sequence[Int], total: _Sum) -> None:
     *batch, row, column = place
     with b.loop(0, x.shape[-1]) as k:
         first = read(b, x, _batched(b, x, [*batch, row, k]), 1)
@@ -124,20 +125,18 @@ def _batched(b: KernelBuilder, tensor: Tensor, coordinates: Sequence[Int]) -> In
     return flat_index(b, Access(strides), coordinates)
 
 
-def _conv(b: KernelBuilder, root: Operation, x: Tensor, w: Tensor, place: Sequence[Int], total: _Sum) -> None:
-    parameters = root.parameters()
+def _conv(b: KernelBuilder, root: tw.ConvOp, x: Tensor, w: Tensor, place: Sequence[Int], total: _Sum) -> None:
+    strides, dilations, pads_low = ints(root.strides), ints(root.dilations), ints(root.pads_low)
     batch, channel, *output = place
-    per_group = w.shape[0] // parameters["groups"]
+    per_group = w.shape[0] // root.groups.value.data
     first = b.mul(b.udiv(channel, per_group), w.shape[1])
     with ExitStack() as loops:
         within = loops.enter_context(b.loop(0, w.shape[1]))
         taps, inside = [], []
         for d, extent in enumerate(w.shape[2:]):
             tap = loops.enter_context(b.loop(0, extent))
-            position = b.add(
-                b.mul(output[d], parameters["strides"][d]), b.mul(tap, parameters["dilations"][d])
-            )
-            position = b.integer(b.sub(position, parameters["pads_low"][d]))
+            position = b.add(b.mul(output[d], strides[d]), b.mul(tap, dilations[d]))
+            position = b.integer(b.sub(position, pads_low[d]))
             inside.append((position, b.icmp("ult", position, b.integer(x.shape[2 + d]))))
             taps.append(tap)
             loops.enter_context(b.when(inside[-1][1]))

@@ -14,6 +14,7 @@ from thalweg.codegen.target import DispatchPlan, KernelPlan
 from thalweg.extents import Extent, ceil_divide, is_static, maximum, upper_bound
 from thalweg.hal.kernel_abi import STATUS_INDEX_OUT_OF_RANGE
 from thalweg.ir import Dispatch, element_name, extents_of
+from thalweg.ir.attributes import ints, number
 from thalweg.ir.dialects import tw
 from xdsl.ir import Operation
 
@@ -80,9 +81,9 @@ def plan(dispatch: Dispatch, settings: Mapping[str, Any]) -> DispatchPlan:
 def _leading(levels: Sequence[Level]) -> int:
     """Return how many levels may make enough trips for all workgroups."""
     trips: Extent = 1
-    for number, level in enumerate(levels):
+    for count, level in enumerate(levels):
         if upper_bound(trips) >= MAX_WORKGROUPS:
-            return number
+            return count
         trips = trips * level.trips
     return len(levels)
 
@@ -189,7 +190,7 @@ class _Gathered(_Part):
     def __init__(self, root: tw.GatherOp, epilogue: Epilogue):
         self.root = root
         shape, indices = extents_of(root.data), extents_of(root.indices)
-        axis = root.parameters()["axis"] % len(shape)
+        axis = root.axis.value.data % len(shape)
         self.extent, self.inner = shape[axis], prod(shape[axis + 1 :])
         self.block = _blocks(self.inner)
         self.levels = [Level(prod(shape[:axis])), Level(prod(indices)), self.block]
@@ -238,17 +239,17 @@ class _Padded(_Part):
 
     def __init__(self, root: tw.PadOp, epilogue: Epilogue):
         self.root = root
-        parameters, shape = root.parameters(), extents_of(root.x)
+        pads_low, pads_high, shape = ints(root.low), ints(root.high), extents_of(root.x)
         self.groups: list[tuple[int, ...]] = []
         self.low: list[Extent] = []
         self.extents: list[Extent] = []
         for d, extent in enumerate(shape):
-            if self.groups and not parameters["low"][d] and not parameters["high"][d]:
+            if self.groups and not pads_low[d] and not pads_high[d]:
                 self.groups[-1] = (*self.groups[-1], d)
                 self.low[-1], self.extents[-1] = self.low[-1] * extent, self.extents[-1] * extent
             else:
                 self.groups.append((d,))
-                self.low.append(parameters["low"][d])
+                self.low.append(pads_low[d])
                 self.extents.append(extent)
         if not self.groups:
             self.groups, self.low, self.extents = [()], [0], [1]
@@ -258,7 +259,7 @@ class _Padded(_Part):
 
     def emit(self, b, tensors, epilogue, place, lanes):
         x = tensors.of(self.root.x)
-        value = self.root.parameters()["value"]
+        value = number(self.root.value)
         fill = lambda position, count: literal(b, value, vector_type(x.scalar, count))
         place_of = lambda start: lambda position: [*place, b.add(position, start)]
         move = lambda start, extent, source: _move_row(
@@ -287,16 +288,17 @@ def _slices(root: Operation, epilogue: Epilogue) -> list[_Part]:
     assert isinstance(root, tw.SliceOp)
     strides = row_major(extents_of(root.x))
     offset = sum(o * s for o, s in zip(root.offset_extents(), strides))
-    steps = tuple(k * s for k, s in zip(root.parameters()["strides"], strides))
+    steps = tuple(k * s for k, s in zip(ints(root.strides), strides))
     return [_Strided(root.x, Access(steps, offset), epilogue)]
 
 
 def _reshaped(root: Operation, epilogue: Epilogue) -> list[_Part]:
-    return [_Strided(root.x, Access(row_major(epilogue.shape)), epilogue)]
+    return [_Strided(root.operands[0], Access(row_major(epilogue.shape)), epilogue)]
 
 
 def _pieces(root: Operation, epilogue: Epilogue) -> list[_Part]:
-    axis = root.parameters()["axis"] % len(epilogue.shape)
+    assert isinstance(root, tw.ConcatOp)
+    axis = root.axis.value.data % len(epilogue.shape)
     before: Extent = 0
     parts: list[_Part] = []
     for operand in root.inputs:

@@ -9,6 +9,7 @@ from typing import Any
 from thalweg.codegen.target import DispatchPlan, KernelPlan
 from thalweg.extents import Extent
 from thalweg.ir import Dispatch, element_name, extents_of
+from thalweg.ir.attributes import number
 from thalweg.ir.dialects import tw
 
 from thalweg_target_llvm_cpu.builder import LLVM_TYPES, Int, KernelBuilder, Value, vector_type
@@ -16,7 +17,7 @@ from thalweg_target_llvm_cpu.emitters.access import Tensor, read
 from thalweg_target_llvm_cpu.emitters.epilogue import Epilogue
 from thalweg_target_llvm_cpu.emitters.nest import Level, Split, fitting_lanes, lanes_for, nest, split
 from thalweg_target_llvm_cpu.emitters.rows import Row, accumulate, by_widths, combine_lanes
-from thalweg_target_llvm_cpu.emitters.work import analyse, body_cost, element_count, widest_bytes
+from thalweg_target_llvm_cpu.emitters.work import Work, analyse, body_cost, element_count, widest_bytes
 
 NAME = "layer_norm"
 COST = 16
@@ -32,17 +33,23 @@ def accepts(dispatch: Dispatch) -> bool:
     return len(elements) == 1 and elements <= {"f16", "bf16", "f32", "f64"}
 
 
+def _root(work: Work) -> tw.LayerNormOp:
+    assert isinstance(work.root, tw.LayerNormOp)
+    return work.root
+
+
 def _rows(root: tw.LayerNormOp) -> tuple[int, Extent, Extent]:
     shape = extents_of(root.x)
-    axis = root.parameters()["axis"] % len(shape)
+    axis = root.axis.value.data % len(shape)
     return axis, prod(shape[:axis]), prod(shape[axis:])
 
 
 def plan(dispatch: Dispatch, settings: Mapping[str, Any]) -> DispatchPlan:
     """Plan a kernel: rows are divided among the workgroups."""
     work = analyse(dispatch)
-    _, outer, _ = _rows(work.root)
-    division = split([Level(outer)], element_count(work.root.x) * (COST + body_cost(work.epilogue)))
+    root = _root(work)
+    _, outer, _ = _rows(root)
+    division = split([Level(outer)], element_count(root.x) * (COST + body_cost(work.epilogue)))
     parameters = {"emitter": NAME, "split": division.parameters()}
     return DispatchPlan(KernelPlan((division.count, 1, 1), parameters=parameters))
 
@@ -51,7 +58,7 @@ def emit(b: KernelBuilder, dispatch: Dispatch, plan: KernelPlan, settings: Mappi
     """Write the kernel."""
     epilogue = Epilogue(dispatch, settings)
     tensors = epilogue.bind(b)
-    root = epilogue.work.root
+    root = _root(epilogue.work)
     axis, outer, extent = _rows(root)
     lanes = fitting_lanes(lanes_for(settings, widest_bytes([root, epilogue.generic])), extent)
     operands = [tensors.of(v) for v in root.operands]
@@ -61,7 +68,7 @@ def emit(b: KernelBuilder, dispatch: Dispatch, plan: KernelPlan, settings: Mappi
     def rows(lanes: int) -> None:
         kernel = _Kernel(b, Row(extent, lanes), operands, epilogue, axis)
         with nest(b, [Level(outer)], Split.of(plan.parameters["split"])) as (index,):
-            kernel.row(index, root.parameters()["epsilon"])
+            kernel.row(index, float(number(root.epsilon)))
 
     by_widths(b, extent, lanes, rows)
 

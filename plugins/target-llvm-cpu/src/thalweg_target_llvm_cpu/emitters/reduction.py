@@ -18,7 +18,7 @@ from thalweg.extents import Extent
 from thalweg.ir import Dispatch, element_name, extents_of
 from thalweg.ir.dialects import linalg
 from xdsl.ir import Operation
-from xdsl.ir.affine import AffineDimExpr
+from xdsl.ir.affine import AffineDimExpr, AffineMap
 
 from thalweg_target_llvm_cpu.builder import ELEMENT_BYTES, LLVM_TYPES, Int, KernelBuilder, Value, Variable
 from thalweg_target_llvm_cpu.emitters.access import (
@@ -88,8 +88,12 @@ def accepts(dispatch: Dispatch) -> bool:
     if not isinstance(root, linalg.GenericOp) or not is_reduction(root) or len(root.outputs) != 1:
         return False
     output = root.indexing_maps.data[-1].data
-    kept = [e.position for e in output.results if isinstance(e, AffineDimExpr)]
+    kept = _kept(output)
     return len(kept) == len(output.results) and kept == sorted(set(kept))
+
+
+def _kept(output: AffineMap) -> list[int]:
+    return [e.position for e in output.results if isinstance(e, AffineDimExpr)]
 
 
 def form_of(dispatch: Dispatch, epilogue: Epilogue, settings: Mapping[str, Any]) -> Form:
@@ -98,7 +102,7 @@ def form_of(dispatch: Dispatch, epilogue: Epilogue, settings: Mapping[str, Any])
     assert isinstance(op, linalg.GenericOp)
     maps = [m.data for m in op.indexing_maps.data]
     extents = iteration_extents(op)
-    output_dims = [e.position for e in maps[-1].results]
+    output_dims = _kept(maps[-1])
     accesses = [map_access(m, extents_of(v)) for v, m in zip([*op.inputs, *op.outputs], maps)]
     for access in epilogue.accesses():
         strides: list[Extent] = [0] * len(extents)
@@ -131,6 +135,7 @@ def _mode(
 def combiner(op: linalg.GenericOp) -> Operation | None:
     """Return the op of a body ``combine(accumulator, f(operands…))`` if it is associative and commutative."""
     block = op.body.block
+    assert block.last_op is not None
     (yielded,) = block.last_op.operands
     accumulator = block.args[-1]
     candidate = yielded.owner
@@ -233,9 +238,8 @@ class _Kernel:
         # Halves are combined in float32, and rounded once.
         self.wide = self.narrow in ("half", "bfloat") and self.combiner is not None
         self.accumulator = "float" if self.wide else self.narrow
-        output = form.op.outputs[0]
-        self.init = literal(b, constant_values(output)[0], self.narrow) if constant_values(output) else None
-        self.init_tensor = None if self.init else tensors.of(output)
+        start = constant_values(form.op.outputs[0])
+        self.init = literal(b, start[0], self.narrow) if start else tensors.of(form.op.outputs[0])
 
     def single(self, place: Sequence[Int]) -> None:
         """One result at a time."""
@@ -267,6 +271,7 @@ class _Kernel:
         b, form = self.b, self.form
         lanes, row = form.lanes, Row(form.space.extents[-1], form.lanes)
         op = self.combiner
+        assert op is not None
         neutral = literal(
             b, identity(op), f"<{lanes} x {self.accumulator}>" if lanes > 1 else self.accumulator
         )
@@ -305,13 +310,13 @@ class _Kernel:
         return self.b.cast("fpext", value, "float") if self.wide else value
 
     def _initial(self, place: Sequence[Int], lanes: int) -> Value:
-        if self.init is not None:
+        if isinstance(self.init, Value):
             return self.b.broadcast_literal(self.init, lanes)
         access = self.form.space.accesses[len(self.inputs)]
         coordinates = self.coordinates(place, [0] * len(self.form.reduced))
         return read(
             self.b,
-            self.init_tensor,
+            self.init,
             flat_index(self.b, access, coordinates),
             lanes,
             access.strides[-1] if lanes > 1 else 0,
@@ -326,7 +331,7 @@ class _Kernel:
             values.append(read(b, tensor, flat_index(b, access, coordinates), lanes, stride))
         index = lambda dimension: self._index(coordinates, dimension, lanes)
         body, block = ScalarBody(b, lanes, index), self.form.op.body.block
-        if not self.wide:
+        if not self.wide or self.combiner is None:
             return body.emit(block, [*values, accumulator])
         (element,) = (v for v in self.combiner.operands if v is not block.args[-1])
         value = b.cast("fpext", body.value(block, [*values, accumulator], element), "float")

@@ -78,8 +78,9 @@ def accepts(dispatch: Dispatch) -> bool:
 def form_of(dispatch: Dispatch, epilogue: Epilogue, settings: Mapping[str, Any]) -> Form:
     """Return the form of a dispatch that ``accepts`` took."""
     root = epilogue.work.root
+    assert isinstance(root, tw.SoftmaxOp)
     shape = extents_of(root.x)
-    axis = root.parameters()["axis"] % len(shape)
+    axis = root.axis.value.data % len(shape)
     inner = prod(shape[axis + 1 :])
     element = element_name(root.x.type)
     compute = "f64" if element == "f64" else "f32"
@@ -115,7 +116,7 @@ def emit(b: KernelBuilder, dispatch: Dispatch, plan: KernelPlan, settings: Mappi
     if form.outer * form.extent * form.inner == 0:
         return
     division = Split.of(plan.parameters["split"])
-    x = tensors.of(epilogue.work.root.x)
+    x = tensors.of(epilogue.work.root.operands[0])
     kernel = lambda lanes: _Kernel(b, replace(form, lanes=lanes), epilogue, x, tensors.result)
 
     def rows(lanes: int) -> None:

@@ -18,6 +18,7 @@ from thalweg.codegen.target import DispatchPlan, KernelPlan
 from thalweg.extents import Extent, ceil_divide, maximum
 from thalweg.ir import Dispatch, element_name, extents_of
 from thalweg.ir.dialects import tw
+from xdsl.ir import Operation
 
 from thalweg_target_llvm_cpu.builder import Int, KernelBuilder, Value
 from thalweg_target_llvm_cpu.emitters import window_taps
@@ -84,8 +85,8 @@ def plan(dispatch: Dispatch, settings: Mapping[str, Any]) -> DispatchPlan:
         division = split(window_taps.levels_of(problem), cost)
         parameters = {"emitter": NAME, "way": "taps", "split": division.parameters()}
         return DispatchPlan(KernelPlan((division.count, 1, 1), parameters=parameters))
-    taps = prod(axis.window for axis in window_axes(work.root))
-    division = split(_General.of(work.root, settings, wide).levels, element_count(result) * taps * 4)
+    general = _General.of(work.root, settings, wide)
+    division = split(general.levels, element_count(result) * general.taps * 4)
     parameters = {"emitter": NAME, "way": "general", "split": division.parameters()}
     return DispatchPlan(KernelPlan((division.count, 1, 1), parameters=parameters))
 
@@ -149,14 +150,19 @@ class _General:
     lanes: int
 
     @classmethod
-    def of(cls, root: tw.ReduceWindowOp, settings: Mapping[str, Any], wide: int) -> _General:
+    def of(cls, root: Operation, settings: Mapping[str, Any], wide: int) -> _General:
+        assert isinstance(root, tw.ReduceWindowOp)
         axes = window_axes(root)
         rank = len(axes)
         run: Extent = 1
         while axes and axes[-1].free:
             run = run * axes.pop().size
         lanes = fitting_lanes(lanes_for(settings, wide), run)
-        return cls(root.parameters()["kind"], tuple(axes), run, rank, lanes)
+        return cls(root.kind.data, tuple(axes), run, rank, lanes)
+
+    @property
+    def taps(self) -> int:
+        return prod(axis.window for axis in self.axes)
 
     @property
     def levels(self) -> list[Level]:
@@ -172,8 +178,9 @@ class _General:
             for output, axis in zip(outputs, self.axes):
                 tap = loops.enter_context(b.loop(0, axis.window))
                 position = b.add(b.mul(output, axis.stride), b.mul(tap, axis.dilation))
-                source.append(b.integer(b.sub(position, axis.low)))
-                loops.enter_context(b.when(b.icmp("ult", source[-1], b.integer(axis.size))))
+                position = b.integer(b.sub(position, axis.low))
+                loops.enter_context(b.when(b.icmp("ult", position, b.integer(axis.size))))
+                source.append(position)
             value = read(b, x, flat_index(b, Access(strides), [*source, start]), lanes)
             cell.set(self._combine(b, x.element, cell.get(), value))
         groups = [*((d,) for d in range(len(self.axes))), tuple(range(len(self.axes), self.rank))]

@@ -10,8 +10,8 @@ from operator import index
 
 from thalweg.extents import Extent, ceil_divide, floor_divide, is_static, maximum, minimum, static
 from thalweg.ir import Dispatch, extents_of
+from thalweg.ir.attributes import ints
 from thalweg.ir.dialects import tw
-from xdsl.ir import Operation
 
 from thalweg_target_llvm_cpu.emitters.work import analyse
 
@@ -89,28 +89,23 @@ def problem_of(dispatch: Dispatch) -> Problem | None:
         return None
     planes = prod(axis.size for axis in axes[:-2])
     rows = axes[-2] if len(axes) > 1 else Axis(1, 1)
-    return Problem(root.parameters()["kind"], planes, rows, axes[-1]) if axes else None
+    return Problem(root.kind.data, planes, rows, axes[-1]) if axes else None
 
 
-def window_axes(root: Operation) -> list[Axis]:
-    """Return the axes of a ``tw.reduce_window``."""
-    p = root.parameters()
-    sizes = zip(extents_of(root.x), extents_of(root.results[0]))
-    return [
-        Axis(size, output, p["window"][d], p["strides"][d], p["dilations"][d], p["pads_low"][d])
-        for d, (size, output) in enumerate(sizes)
-    ]
+def window_axes(root: tw.ReduceWindowOp) -> list[Axis]:
+    """Return the axes of a window, one per dimension."""
+    sizes = zip(extents_of(root.x), extents_of(root.result))
+    steps = zip(ints(root.window), ints(root.strides), ints(root.dilations), ints(root.pads_low))
+    return [Axis(*size, *step) for size, step in zip(sizes, steps)]
 
 
 def _depthwise(root: tw.ConvOp) -> Problem | None:
     x, w, y = (extents_of(value) for value in (root.x, root.w, root.results[0]))
-    if w[1] != 1 or len(x) > 4 or not is_static(w[2:]):
+    rank = len(x)
+    if w[1] != 1 or rank > 4 or not is_static(w[2:]):
         return None
-    p = root.parameters()
-    axes = [
-        Axis(x[2 + d], y[2 + d], index(w[2 + d]), p["strides"][d], p["dilations"][d], p["pads_low"][d])
-        for d in range(len(x) - 2)
-    ]
+    steps = zip(static(w[2:]), ints(root.strides), ints(root.dilations), ints(root.pads_low))
+    axes = [Axis(*size, *step) for size, step in zip(zip(x[2:], y[2:]), steps)]
     rows = axes[0] if len(axes) > 1 else Axis(1, 1)
     return Problem("conv", y[0] * y[1], rows, axes[-1], y[1], y[1] // x[1])
 
