@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from importlib_metadata import version
 
 from thalweg.compiler.dumping import Dumper
@@ -149,6 +150,32 @@ def import_source(source: Any, options: Mapping[str, Mapping[str, Any]], registr
     return importer.import_model(source)
 
 
+def model_dependencies(
+    source: Path, options: Mapping[str, Mapping[str, Any]], registry: Registry
+) -> tuple[Path, ...] | None:
+    """Return the files that a model's file refers to; ``None`` if its importer does not tell."""
+    if source.suffix == ".mlir":
+        return ()
+    return _find_importer(source, options, registry).dependencies(source)
+
+
+def model_content(
+    source: Any, options: Mapping[str, Mapping[str, Any]], registry: Registry
+) -> tuple[str, list[bytes | memoryview]] | None:
+    """Return the name of a model in memory and the bytes that determine it; ``None`` if nothing does."""
+    if isinstance(source, Program):
+        parts: list[bytes | memoryview] = [source.text().encode()]
+        for name, array in source.resources.items():
+            parts += [f"{name} {array.dtype} {array.shape}".encode(), _bytes_of(array)]
+        return _name(source), parts
+    content = _find_importer(source, options, registry).content(source)
+    return None if content is None else (_name(source), list(content))
+
+
+def _bytes_of(array: np.ndarray) -> memoryview:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+
+
 def _find_importer(source: Any, options: Mapping[str, Mapping[str, Any]], registry: Registry) -> Importer:
     names = registry.names("thalweg.inputs") or [registry.preferred("thalweg.inputs")]
     specs = [registry.input(name) for name in names]
@@ -167,4 +194,12 @@ def _find_importer(source: Any, options: Mapping[str, Mapping[str, Any]], regist
     raise InvalidArgument(f"no installed input format reads {what}; installed: {formats}")
 
 
-__all__ = ["OPT_LEVELS", "PHASES", "CompileResult", "compile_model", "import_source"]
+__all__ = [
+    "OPT_LEVELS",
+    "PHASES",
+    "CompileResult",
+    "compile_model",
+    "import_source",
+    "model_content",
+    "model_dependencies",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,3 +32,18 @@ class Importer(ABC):
             and what
             would help.
         """
+
+    def dependencies(self, source: Path) -> tuple[Path, ...] | None:
+        """Return the files that the model in ``source`` is made of beside it: weights kept apart.
+
+        :returns: ``None``, the default: not known. The compile cache keeps nothing of such a model, for it
+            could not tell when one of the files changes.
+        """
+        return None
+
+    def content(self, source: Any) -> Sequence[bytes | memoryview] | None:
+        """Return the bytes that determine a model in memory: equal bytes, equal programs.
+
+        :returns: ``None``, the default: nothing does. The compile cache keeps nothing of such a model.
+        """
+        return None

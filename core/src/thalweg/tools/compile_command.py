@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from thalweg.errors import InvalidArgument, PluginError, ThalwegError
 from thalweg.plugin.option_routing import OptionOwner, option_owners, route_options
@@ -15,6 +16,10 @@ from thalweg.plugin.registry import Registry
 from thalweg.tools.arguments import Parser, comma_list
 from thalweg.tools.listing import print_target_backends
 from thalweg.tools.target_choice import choose_target_backends
+
+if TYPE_CHECKING:
+    from thalweg.compiler.cache import CachedCompilation
+    from thalweg.compiler.cache_store import CacheStore
 
 OPT_LEVELS = ("O0", "O1", "O2", "O3")
 LAST_PHASE = "end"
@@ -30,6 +35,9 @@ def configure(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
     parser.add_argument("--opt-level", default="O2", choices=OPT_LEVELS, help="default: O2")
     parser.add_argument(
         "--compile-to", default=LAST_PHASE, metavar="PHASE", help="stop after this phase and write its MLIR"
+    )
+    parser.add_argument(
+        "--no-cache", action="store_true", help="compile anew, and keep nothing in the compile cache"
     )
     parser.add_argument("--dump-dir", metavar="DIR", help="write every phase and every executable here")
     parser.add_argument(
@@ -55,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     if options.output in (None, "-"):
         if options.compile_to == LAST_PHASE:
             raise InvalidArgument("a module is not written to standard output; name a file with -o")
-        result, _ = _compile(options)
+        result, _ = _compile(options, _settings(options))
         sys.stdout.write(result.text)
         return 0
     _compile_to_file(options)
@@ -139,46 +147,82 @@ def _default_text(value: Any) -> str:
     return str(getattr(value, "value", value)) if value not in (None, (), "") else "none"
 
 
-def _compile(options: argparse.Namespace) -> tuple[Any, float]:
-    """Return the result and the seconds it took."""
-    from thalweg.python_api import import_compiler  # the compiler is slow to import
-    from thalweg.tools.progress import show_progress
-
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of the compiler that shape a module, by name."""
     values = {
         keyword: getattr(options, f"plugin_{keyword}")
         for keyword in options.plugin_keywords
         if hasattr(options, f"plugin_{keyword}")
     }
-    routed = route_options(options.owners, values)
+    return {
+        "target_backends": options.backends,
+        "options": route_options(options.owners, values),
+        "opt_level": options.opt_level,
+    }
+
+
+def _compile(options: argparse.Namespace, settings: Mapping[str, Any]) -> tuple[Any, float]:
+    """Return the result and the seconds it took."""
+    from thalweg.python_api import import_compiler  # the compiler is slow to import
+    from thalweg.tools.progress import show_progress
+
     compile_model = import_compiler().compile_model
     start = time.perf_counter()
     with show_progress(options.verbose) as progress:
         result = compile_model(
             Path(options.model),
-            target_backends=options.backends,
-            options=routed,
-            opt_level=options.opt_level,
             compile_to=options.compile_to,
             dump_dir=Path(options.dump_dir) if options.dump_dir else None,
             progress=progress,
             registry=options.registry,
+            **settings,
         )
     return result, time.perf_counter() - start
 
 
 def _compile_to_file(options: argparse.Namespace) -> None:
-    from thalweg.tools.compile_report import write_report  # importing it is wasted on a wrong command line
-    from thalweg.tools.output_file import replacing
+    from thalweg.tools.output_file import replacing  # importing it is wasted on a wrong command line
 
+    start = time.perf_counter()
     with replacing(options.output) as temporary:
-        result, seconds = _compile(options)
         if options.compile_to != LAST_PHASE:
+            result, _ = _compile(options, _settings(options))
             temporary.write_text(result.text, "utf-8")
             return
-        from thalweg.module.file import write_module  # imports NumPy
+        found = _make_module(options, temporary)
+    if options.verbose or sys.stderr.isatty():
+        seconds = time.perf_counter() - start
+        size = Path(options.output).stat().st_size
+        made = f"{', '.join(options.backends)}, {'from the cache, ' if found else ''}in {seconds:.2f} s"
+        print(f"wrote {options.output}: {size:,} bytes, {made}", file=sys.stderr)
 
-        write_module(result.module, temporary)
-    report = {
+
+def _make_module(options: argparse.Namespace, target: Path) -> bool:
+    """Write the module to ``target``, and return whether it came from the cache."""
+    from thalweg.compiler.cache import (
+        CachedCompilation,
+        ModelSource,
+        open_store,
+    )  # slow to import, as is NumPy
+
+    settings, store, model = _settings(options), open_store(), Path(options.model)
+    compilation = None
+    if not (options.no_cache or options.dump_dir):  # what is to be dumped must be made
+        compilation = CachedCompilation.of(store, options.registry, ModelSource(model.name, model), settings)
+    if compilation is not None and (stored := compilation.find()) is not None:
+        target.write_bytes(stored.content)
+        return True
+    result, seconds = _compile(options, settings)
+    from thalweg.module.file import write_module
+
+    write_module(result.module, target)
+    if store is not None and target.is_file():  # not a device or a pipe
+        _keep(options, settings, target, store, compilation, _report(options, result, seconds))
+    return False
+
+
+def _report(options: argparse.Namespace, result: Any, seconds: float) -> dict[str, Any]:
+    return {
         "model": options.model,
         "target_backends": options.backends,
         "opt_level": options.opt_level,
@@ -186,12 +230,27 @@ def _compile_to_file(options: argparse.Namespace) -> None:
         "phase_seconds": result.phase_seconds,
         "total_seconds": seconds,
     }
+
+
+def _keep(
+    options: argparse.Namespace,
+    settings: Mapping[str, Any],
+    module_file: Path,
+    store: CacheStore,
+    compilation: CachedCompilation | None,
+    report: Mapping[str, Any],
+) -> None:
+    """Store the module in the cache, and the report about it."""
+    from thalweg.compiler.cache_key import file_digest
+    from thalweg.python_api import import_compiler
+
+    digest = None
+    if compilation is not None:
+        find = import_compiler().model_dependencies
+        dependencies = find(Path(options.model), settings["options"], options.registry)
+        digest = compilation.keep(lambda path: shutil.copyfile(module_file, path), report, dependencies)
     try:
-        write_report(Path(options.output), report)
+        store.write_report(digest or file_digest(module_file), report)
     except OSError as error:
         # The module is there; that its phases' times are not kept is worth a line, not a failure.
         print(f"thalweg: warning: the compile report was not stored: {error}", file=sys.stderr)
-    if options.verbose or sys.stderr.isatty():
-        size = Path(options.output).stat().st_size
-        backends = ", ".join(options.backends)
-        print(f"wrote {options.output}: {size:,} bytes, {backends}, in {seconds:.2f} s", file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from thalweg.api import InvalidArgument
 from thalweg.ir import Program
 from thalweg.ir.importer import Importer
 
+from thalweg_input_onnx.external_files import external_files
 from thalweg_input_onnx.graph import import_graph
 from thalweg_input_onnx.model_file import check_text, read_model
 from thalweg_input_onnx.options import OnnxOptions
@@ -44,3 +46,13 @@ class OnnxImporter(Importer):
             raise InvalidArgument(
                 f"{model.label} is not a valid ONNX model, or is damaged: a name in it is not UTF-8 text"
             ) from None
+
+    def dependencies(self, source: Path) -> tuple[Path, ...]:
+        """Return the files of external data that a model's file names."""
+        return external_files(read_model(source))
+
+    def content(self, source: Any) -> Sequence[bytes | memoryview]:
+        """Return the bytes of an ``onnx.ModelProto``, or of a file in memory."""
+        if isinstance(source, onnx.ModelProto):
+            return [source.SerializeToString(deterministic=True)]
+        return [memoryview(source)]
