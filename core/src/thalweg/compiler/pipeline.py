@@ -25,6 +25,7 @@ from thalweg.errors import CompileError, NotSupported
 from thalweg.ir.program import Program
 from thalweg.ir.signatures import describe_signature, signatures
 from thalweg.module.debug_info import encode_debug_info
+from thalweg.module.graph_picture import pictures
 from thalweg.module.module import ExecutableRecord, Variant
 from thalweg.module.program import FunctionSignature
 
@@ -125,10 +126,24 @@ def annotate_abi(program: Program) -> tuple[FunctionSignature, ...]:
     return found
 
 
+OPTIMIZATIONS = (
+    "canonicalize",
+    "fold-constants",
+    "canonicalize",
+    "fold-batch-norms",
+    "fuse-elementwise",
+    "propagate-reshapes",
+    "canonicalize",
+    "fuse-elementwise",
+    "fold-constants",
+    "canonicalize",
+)
+"""The passes of phase ``global-optimization``, in order."""
+
+
 def optimize(program: Program) -> None:
     """Phase ``global-optimization``: fold, simplify, move batch norms into weights, then fuse."""
-    for name in ("canonicalize", "fold-constants", "canonicalize", "fold-batch-norms", "fuse-elementwise",
-                 "propagate-reshapes", "canonicalize", "fuse-elementwise", "fold-constants", "canonicalize"):  # fmt: skip
+    for name in OPTIMIZATIONS:
         PASSES[name].run(program)
 
 
@@ -173,7 +188,7 @@ def compile_variant(program: Program, job: BackendJob, session: Session) -> Vari
     with session.phase("vm", program):
         lower_to_vm(program, functions)
     record = ExecutableRecord(f"{job.variant}-executable", linked.format, linked.data, linked.entries)
-    return Variant(
+    variant = Variant(
         name=job.variant,
         backend=job.name,
         predicate=dict(job.config.predicate),
@@ -192,6 +207,10 @@ def compile_variant(program: Program, job: BackendJob, session: Session) -> Vari
         },
         debug_info=encode_debug_info(info) if session.debug_info else b"",
     )
+    if session.dumper.enabled:
+        for name, picture in pictures(variant, info).items():
+            session.dumper.picture(session.prefix + name, picture)
+    return variant
 
 
 def _translate(

@@ -4,17 +4,19 @@ Dispatches keep their order. An *epoch* is a run of dispatches that do not depen
 stands between epochs. A transient lives from the epoch that writes it to the last that reads it, so that
 buffers that share bytes are never live in one epoch. Where all sizes are numbers the arena is laid out here;
 otherwise each transient is a slot with its lifetime, and the arena is laid out when the dimensions are known.
+
+The operands of a concatenation that is still an op here (see ``concatenation``) are parts of one buffer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import prod
 
 from xdsl.dialects import arith, builtin, func
 from xdsl.ir import Block, BlockArgument, Operation, Region, SSAValue
 
+from thalweg.compiler.concatenation import byte_size, parts, storage_root
 from thalweg.compiler.passes.rewriting import (
     SOURCE,
     constant_array,
@@ -23,12 +25,11 @@ from thalweg.compiler.passes.rewriting import (
     replace_function,
     resource_name,
 )
-from thalweg.dtypes import numpy_dtype
 from thalweg.extents import Extent, evaluate, names_in
 from thalweg.ir.dialects import host, tw
 from thalweg.ir.program import Program, returned_values
 from thalweg.ir.signatures import limits_of
-from thalweg.ir.types import element_name, extents_of
+from thalweg.ir.types import extents_of
 from thalweg.module.arena import Lifetime, peak_live_bytes, place
 
 
@@ -43,12 +44,10 @@ class MemoryReport:
 
 
 TYPICAL_EXTENT = 128
-"""At how many the memory of a program is reported for a dimension without a limit."""
-
-
-def byte_size(value: SSAValue) -> Extent:
-    """Return the size in bytes of a tensor value."""
-    return prod(extents_of(value)) * numpy_dtype(element_name(value.type)).itemsize
+"""At how many the memory of a program is reported for a dimension without a limit, or with a very large
+one.
+"""
+LARGE_EXTENT = 4096
 
 
 @dataclass
@@ -56,7 +55,7 @@ class _Placement:
     """Where a tensor is: a slot key and an offset in it."""
 
     key: tuple[str, object]
-    offset: int = 0
+    offset: Extent = 0
     lifetime: tuple[int, int] | None = None
 
 
@@ -68,6 +67,8 @@ class _Scheduler:
     source: func.FuncOp
     placements: dict[SSAValue, _Placement] = field(default_factory=dict)
     epochs: dict[Operation | Block, int] = field(default_factory=dict)
+    wholes: dict[SSAValue, tuple[SSAValue, Extent]] = field(default_factory=dict)
+    """Part of a concatenation → the whole, and the part's offset in it."""
 
     def dimensions(self) -> dict[str, int]:
         """Return, for each dimension, the value at which memory is reported: its limit, or a typical one."""
@@ -78,12 +79,16 @@ class _Scheduler:
             [extent for v in values if isinstance(v.type, builtin.TensorType) for extent in extents_of(v)]
         )
         limits = {str(limit.extent): limit.maximum for limit in limits_of(self.source)}
-        return {name: limits.get(name, TYPICAL_EXTENT) for name in names}
+        return {
+            name: limits[name] if limits.get(name, LARGE_EXTENT) < LARGE_EXTENT else TYPICAL_EXTENT
+            for name in names
+        }
 
-    def root(self, value: SSAValue) -> SSAValue:
-        """Follow reshapes to the value that owns the bytes."""
-        while isinstance(value.owner, tw.ReshapeOp):
-            value = value.owner.x
+    def buffer(self, value: SSAValue) -> SSAValue:
+        """Return the value whose buffer holds the bytes: the value, or the whole that it is a part of."""
+        value = storage_root(value)
+        while value in self.wholes:
+            value = self.wholes[value][0]
         return value
 
 
@@ -107,28 +112,34 @@ def lower_to_stream(program: Program) -> MemoryReport:
 def _lower_function(source: func.FuncOp, program: Program) -> MemoryReport:
     scheduler = _Scheduler(program, source)
     dispatches = [op for op in source.body.block.ops if isinstance(op, host.DispatchOp)]
-    results = [scheduler.root(v) for v in returned_values(source)]
-    _assign_epochs(scheduler, dispatches)
+    results = [storage_root(v) for v in returned_values(source)]
+    _assign_epochs(scheduler)
     outputs = _place_outputs(scheduler, results)
     report = _place_transients(scheduler, dispatches, results, outputs)
     _rewrite(scheduler, dispatches, results, outputs, report)
     return report
 
 
-def _assign_epochs(scheduler: _Scheduler, dispatches: list[host.DispatchOp]) -> None:
+def _assign_epochs(scheduler: _Scheduler) -> None:
+    """Number the epochs; a concatenation is made in the epoch of its last part."""
     epoch = 0
-    for op in dispatches:
-        producers = [scheduler.epochs.get(scheduler.root(v).owner) for v in op.arguments]
-        if any(p == epoch for p in producers):
-            epoch += 1
-        scheduler.epochs[op] = epoch
+    for op in scheduler.source.body.block.ops:
+        if isinstance(op, tw.ConcatOp):
+            scheduler.wholes.update((part, (op.result, offset)) for part, offset in parts(op))
+            scheduler.epochs[op] = max(scheduler.epochs[part.owner] for part, _ in parts(op))
+        elif isinstance(op, host.DispatchOp):
+            producers = [scheduler.epochs.get(storage_root(v).owner) for v in op.arguments]
+            if any(p == epoch for p in producers):
+                epoch += 1
+            scheduler.epochs[op] = epoch
 
 
 def _place_outputs(scheduler: _Scheduler, results: list[SSAValue]) -> dict[int, SSAValue]:
     """Give each output that a dispatch makes its own slot; return the outputs that must be copied instead."""
     copies: dict[int, SSAValue] = {}
     for index, value in enumerate(results):
-        if isinstance(value.owner, host.DispatchOp) and value not in scheduler.placements:
+        made_here = isinstance(value.owner, host.DispatchOp | tw.ConcatOp)
+        if made_here and value not in scheduler.placements and value not in scheduler.wholes:
             scheduler.placements[value] = _Placement(("output", index))
         else:
             copies[index] = value
@@ -145,11 +156,17 @@ def _place_transients(
     end = max(scheduler.epochs.values(), default=0) + 1
     for op in dispatches:
         for value in op.arguments:
-            last_use[scheduler.root(value)] = scheduler.epochs[op]
+            last_use[scheduler.buffer(value)] = scheduler.epochs[op]
     for value in copies.values():
-        last_use[value] = end
-    values = [r for op in dispatches for r in op.results if r not in scheduler.placements]
-    lives = [(scheduler.epochs[v.owner], last_use.get(v, scheduler.epochs[v.owner])) for v in values]
+        last_use[scheduler.buffer(value)] = end
+    first_use: dict[SSAValue, int] = {}
+    for op in dispatches:
+        for value in op.results:
+            buffer = scheduler.buffer(value)
+            first_use.setdefault(buffer, scheduler.epochs[op])
+            last_use[buffer] = max(last_use.get(buffer, 0), scheduler.epochs[op])
+    values = [value for value in first_use if value not in scheduler.placements]
+    lives = [(first_use[value], last_use[value]) for value in values]
     dimensions = scheduler.dimensions()
     lifetimes = [Lifetime(evaluate(byte_size(v), dimensions), *life) for v, life in zip(values, lives)]
     offsets, total = place(lifetimes)
@@ -209,9 +226,13 @@ def _rewrite(
 
 
 def _where(scheduler: _Scheduler, value: SSAValue) -> _Placement:
-    value = scheduler.root(value)
+    value, offset = storage_root(value), 0
+    while value in scheduler.wholes:
+        value, inner = scheduler.wholes[value]
+        offset = offset + inner
     if value in scheduler.placements:
-        return scheduler.placements[value]
+        place = scheduler.placements[value]
+        return _Placement(place.key, place.offset + offset)
     if isinstance(value, BlockArgument):
         return _Placement(("input", value.index))
     return _Placement(("constant", constant_identity(constant_op(value))))
@@ -254,7 +275,7 @@ def _declare_slots(
         declare(("output", index), index, byte_size(value))
     constants = 0
     for value in [*(v for op in dispatches for v in op.arguments), *copies.values()]:
-        value = scheduler.root(value)
+        value = storage_root(value)
         if not isinstance(value.owner, arith.ConstantOp):
             continue
         key = _where(scheduler, value).key

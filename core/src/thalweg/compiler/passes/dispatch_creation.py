@@ -10,6 +10,7 @@ from xdsl.dialects import arith, builtin, func, tensor
 from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.ir.affine import AffineMap
 
+from thalweg.compiler.concatenation import free_concatenations
 from thalweg.compiler.passes.rewriting import (
     SOURCE,
     Pass,
@@ -76,17 +77,18 @@ def _is_work(op: Operation) -> bool:
 
 
 def _groups(block: Block) -> list[list[Operation]]:
-    """Return the groups in the order of their last op."""
+    """Return the groups in the order of their last op; concatenations that need no kernel are in none."""
+    free = free_concatenations(block)
     epilogue_of: dict[Operation, Operation] = {}
     for op in block.ops:
-        if _is_work(op) and not is_elementwise(op):
+        if _is_work(op) and op not in free and not is_elementwise(op):
             user = only_user(op.results[0])
             if user is not None and _is_epilogue(user, op.results[0]):
                 epilogue_of[user] = op  # of several roots, the last one in order takes the epilogue
     taken = set(epilogue_of.values())
     groups = []
     for op in block.ops:
-        if _is_work(op) and op not in taken:
+        if _is_work(op) and op not in taken and op not in free:
             groups.append([epilogue_of[op], op] if op in epilogue_of else [op])
     return groups
 

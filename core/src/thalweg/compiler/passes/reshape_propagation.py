@@ -72,13 +72,12 @@ def _move(op: linalg.GenericOp, reshape: tw.ReshapeOp) -> None:
             operands.append(reshape.x)
             maps.append(AffineMap.identity(len(new)))
             continue
-        kept = [
-            axis
+        kept = {
+            axis: positions[expr.position]
             for axis, expr in enumerate(attribute.data.results)
             if isinstance(expr, AffineDimExpr) and expr.position in positions
-        ]
-        results = [attribute.data.results[axis] for axis in kept]
-        maps.append(AffineMap(len(new), 0, tuple(AffineDimExpr(positions[e.position]) for e in results)))
+        }
+        maps.append(AffineMap(len(new), 0, tuple(map(AffineDimExpr, kept.values()))))
         shape = [extents_of(value)[axis] for axis in kept]
         if len(shape) < len(extents_of(value)):
             type_ = tensor_type(shape, element_name(value.type))
