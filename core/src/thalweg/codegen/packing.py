@@ -37,3 +37,10 @@ class Packing:
             viewed = np.pad(viewed, [(0, after - before) for before, after in zip(self.view, self.padded)])
         assert prod(self.split) == prod(self.padded)
         return np.ascontiguousarray(viewed.reshape(self.split).transpose(self.permutation))
+
+    def undo(self, packed: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """Return the array of ``shape`` that ``apply`` made ``packed`` from: C-contiguous, same dtype."""
+        order = np.argsort(self.permutation)
+        padded = np.asarray(packed).reshape(self.shape).transpose(order).reshape(self.padded)
+        viewed = padded[tuple(slice(extent) for extent in self.view)]
+        return np.ascontiguousarray(viewed).reshape(shape)

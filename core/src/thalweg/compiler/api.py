@@ -12,6 +12,7 @@ import numpy as np
 from importlib_metadata import version
 
 from thalweg.compiler.dumping import Dumper
+from thalweg.compiler.phase_record import PhaseRecord
 from thalweg.compiler.pipeline import (
     PHASES,
     BackendJob,
@@ -38,6 +39,8 @@ class CompileResult:
     module: Module | None
     text: str | None
     phase_seconds: dict[str, float] = field(default_factory=dict)
+    phases: tuple[PhaseRecord, ...] = ()
+    """One record for each phase of each variant, in the order they ended."""
 
 
 def compile_model(
@@ -48,6 +51,7 @@ def compile_model(
     opt_level: str = "O2",
     compile_to: str = "end",
     dump_dir: str | Path | None = None,
+    debug_info: bool = True,
     progress: ProgressCallback | None = None,
     registry: Registry | None = None,
 ) -> CompileResult:
@@ -58,6 +62,7 @@ def compile_model(
     :param target_backends: names; the preferred installed one when empty.
     :param options: plugin name → fields of its options dataclass.
     :param compile_to: one of ``PHASES``.
+    :param debug_info: store kernels' IR and the model's nodes in the module, for tools.
     :raises InvalidArgument: no such file, not a model, unknown phase or option.
     :raises UnknownName: unknown target backend.
     :raises CompileError: the model holds what cannot be compiled.
@@ -67,12 +72,12 @@ def compile_model(
     _check_choice("optimization level", opt_level, OPT_LEVELS)
     names = list(target_backends) or [registry.preferred("thalweg.target_backends")]
     jobs = variant_jobs(names, options or {}, registry)
-    session = Session(compile_to, Dumper(dump_dir), progress or (lambda *_: None))
+    session = Session(compile_to, Dumper(dump_dir), progress or (lambda *_: None), debug_info=debug_info)
     try:
         module = _compile(source, jobs, options or {}, session, registry)
     except PhaseReached as reached:
-        return CompileResult(None, reached.text, session.phase_seconds)
-    return CompileResult(module, None, session.phase_seconds)
+        return CompileResult(None, reached.text, session.phase_seconds, tuple(session.phases))
+    return CompileResult(module, None, session.phase_seconds, tuple(session.phases))
 
 
 def _check_choice(what: str, value: str, choices: Sequence[str]) -> None:

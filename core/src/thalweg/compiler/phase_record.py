@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from thalweg.ir.program import Program
 
@@ -34,3 +34,13 @@ class PhaseRecord:
     before: ProgramSize | None = None
     after: ProgramSize | None = None
     arena_bytes: int | None = None
+
+
+def add_record(records: list[PhaseRecord], record: PhaseRecord) -> None:
+    """Append a record, or add it to the last one where that is of the same phase and variant."""
+    last = records[-1] if records else None
+    if last is None or (last.name, last.variant) != (record.name, record.variant):
+        records.append(record)
+        return
+    seconds, before = last.seconds + record.seconds, last.before or record.before
+    records[-1] = replace(record, seconds=seconds, before=before)

@@ -17,7 +17,7 @@ from thalweg.compiler.dumping import Dumper
 from thalweg.compiler.host_program import host_functions, lower_to_hal, lower_to_vm
 from thalweg.compiler.passes import PASSES
 from thalweg.compiler.passes.decompose import decompose
-from thalweg.compiler.phase_record import PhaseRecord, ProgramSize
+from thalweg.compiler.phase_record import PhaseRecord, ProgramSize, add_record
 from thalweg.compiler.planning import PlannedProgram, plan_dispatches
 from thalweg.compiler.streaming import lower_to_stream
 from thalweg.compiler.translation import TranslationJob, translate_here, translate_isolated
@@ -90,7 +90,8 @@ class Session:
         self.phase_seconds[name] = self.phase_seconds.get(name, 0.0) + seconds
         after = ProgramSize.of(program) if program is not None else None
         variant = self.prefix.removesuffix(".")
-        self.phases.append(PhaseRecord(name, variant, seconds, before, after, self.arena_bytes))
+        arena = self.arena_bytes if program is not None else None
+        add_record(self.phases, PhaseRecord(name, variant, seconds, before, after, arena))
         if program is not None:
             if self.dumper.enabled:
                 self.dumper.phase(PHASES.index(name), self.prefix + name, program.text())

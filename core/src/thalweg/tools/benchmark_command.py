@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from thalweg.module.program import FunctionSignature, TensorSignature
+    from thalweg.runtime.stepping import SteppedFunction
+    from thalweg.tools.profile import Profile
 
 
 def configure(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
@@ -36,6 +38,20 @@ def configure(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
         metavar="S",
         help="seconds to measure for, at least 10 calls; default: 1",
     )
+    add_random_input_options(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--profile",
+        action="store_true",
+        help="then run the dispatches one by one and print the time of each; slower than a normal call",
+    )
+    parser.add_argument(
+        "--graph", metavar="FILE", help="with --profile: draw the function with its times (.svg)"
+    )
+
+
+def add_random_input_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options about inputs that are made up when no ``--input`` is given."""
     parser.add_argument(
         "--dimension",
         action="append",
@@ -44,27 +60,43 @@ def configure(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
         help="the value of a dynamic dimension, for random inputs",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the random inputs, when no --input is given")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def given_or_random_inputs(options: argparse.Namespace, signature: FunctionSignature) -> list[np.ndarray]:
+    """Return the inputs that the command line gives, or random ones."""
+    from thalweg.tools import function_arguments  # imports NumPy
+
+    if options.input:
+        return function_arguments.parse_inputs(options.input, signature.inputs)
+    return random_inputs(_at_dimensions(signature, options.dimension), options.seed)
 
 
 def run(options: argparse.Namespace) -> int:
     """Measure and print."""
-    from thalweg.tools import function_arguments, module_function  # both import NumPy
+    from thalweg.tools import module_function  # imports NumPy
 
     if options.warmup < 0 or (options.repetitions is not None and options.repetitions < 1):
         raise InvalidArgument("--warmup is at least 0 and --repetitions at least 1")
+    if options.graph and not options.profile:
+        raise InvalidArgument("--graph draws what --profile measures; give both")
     registry = Registry.from_environment()
     module = module_function.read_module_option(options)
     signature = module_function.choose_function(module, options.function)
-    if options.input:
-        inputs = function_arguments.parse_inputs(options.input, signature.inputs)
-    else:
-        inputs = random_inputs(_at_dimensions(signature, options.dimension), options.seed)
+    inputs = given_or_random_inputs(options, signature)
+    profile = None
     with module_function.loaded_function(options, module, signature, registry) as function:
         outputs = function.allocate_results(*inputs)
         seconds = measure(
             lambda: function.call(*inputs, out=outputs), options.warmup, options.repetitions, options.min_time
         )
+        if options.profile:
+            from thalweg.runtime.stepping import step_function  # imports NumPy
+            from thalweg.tools.profile import profile_function
+
+            stepped = step_function(function.program, signature.name, inputs, registry)
+            profile = profile_function(stepped, options.warmup, options.repetitions, options.min_time)
+            if options.graph:
+                _draw(options.graph, stepped, profile)
     report = {
         "module": options.module,
         "function": signature.name,
@@ -74,8 +106,28 @@ def run(options: argparse.Namespace) -> int:
         "warmup": options.warmup,
         "inputs": "given" if options.input else f"random, seed {options.seed}",
     }
+    if profile is not None:
+        from thalweg.tools.profile import describe_profile, profile_table
+
+        if options.json:
+            report |= {"profile": describe_profile(profile), "profile_sum_ms": profile.total * 1e3}
     print(json.dumps(report) if options.json else _table(report))
+    if profile is not None and not options.json:
+        print(profile_table(profile, report["median_ms"]))
     return 0
+
+
+def _draw(path: str, stepped: SteppedFunction, profile: Profile) -> None:
+    from thalweg.module.debug_info import debug_info_of
+    from thalweg.module.graph_picture import draw_function
+    from thalweg.tools.output_file import replacing
+
+    times = {row.dispatch.number: row.median for row in profile.rows}
+    name = stepped.fixed.function.name
+    stored = next(function for function in stepped.variant.functions if function.name == name)
+    with replacing(path) as temporary:
+        picture = draw_function(stored, stepped.variant, debug_info_of(stepped.variant), times)
+        temporary.write_text(picture, "utf-8")
 
 
 def _at_dimensions(signature: FunctionSignature, words: Sequence[str]) -> Sequence[TensorSignature]:

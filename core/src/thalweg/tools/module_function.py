@@ -21,6 +21,7 @@ from thalweg.module.specialization import specialize_signature
 from thalweg.plugin.registry import Registry
 from thalweg.python_api import load
 from thalweg.runtime.dimensions import Dimensions
+from thalweg.runtime.program import Program
 from thalweg.tools.arguments import required
 
 
@@ -32,6 +33,7 @@ class LoadedFunction:
     call: Callable[..., Any]
     device: str
     """The device's URI, or ``host`` for a program that runs inline."""
+    program: Program
 
     def results(self, *inputs: np.ndarray) -> list[np.ndarray]:
         """Call the function and return its results as arrays, in order."""
@@ -89,9 +91,8 @@ def loaded_function(
     program = load(module, options.device, registry=registry, allow_native=not options.no_native)
     try:
         device = None if program.variant.inline else program.device
-        yield LoadedFunction(
-            signature, program[signature.name], "host" if device is None else device.identifier
-        )
+        name = "host" if device is None else device.identifier
+        yield LoadedFunction(signature, program[signature.name], name, program)
     finally:
         program.close()
 

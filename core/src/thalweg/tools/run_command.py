@@ -37,6 +37,11 @@ def configure(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
 
     add_function_options(parser)
     parser.add_argument(
+        "--trace-dispatches",
+        action="store_true",
+        help="run dispatch by dispatch; print each, and the range of what it wrote, to standard error",
+    )
+    parser.add_argument(
         "--output",
         action="append",
         default=[],
@@ -94,7 +99,13 @@ def _run_function(options: argparse.Namespace, registry: Registry) -> int:
         targets = function_arguments.parse_outputs(options.output, signature.outputs)
     with module_function.loaded_function(options, module, signature, registry) as function:
         print(f"EXEC @{signature.name}", flush=True)
-        results = function.results(*inputs)
+        if options.trace_dispatches:
+            from thalweg.runtime.stepping import step_function  # imports NumPy
+            from thalweg.tools.dispatch_trace import trace
+
+            results = trace(step_function(function.program, signature.name, inputs, registry))
+        else:
+            results = function.results(*inputs)
     _deliver(results, targets, options.output_max_element_count)
     if expected is None:
         return 0
