@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +19,7 @@ from thalweg.plugin.option_routing import option_owners, route_options
 from thalweg.plugin.registry import Registry
 
 if TYPE_CHECKING:
+    from thalweg.compiler.api import CompileResult
     from thalweg.hal.driver import Device, Driver
     from thalweg.module.module import Module
 
@@ -86,6 +88,7 @@ def compile(
     opt_level: str = "O2",
     compile_to: Literal["end"] = "end",
     dump_dir: str | os.PathLike[str] | None = None,
+    cache: bool | None = None,
     progress: ProgressCallback | None = None,
     registry: Registry | None = None,
     **options: Any,
@@ -98,6 +101,7 @@ def compile(
     opt_level: str = "O2",
     compile_to: str,
     dump_dir: str | os.PathLike[str] | None = None,
+    cache: bool | None = None,
     progress: ProgressCallback | None = None,
     registry: Registry | None = None,
     **options: Any,
@@ -109,6 +113,7 @@ def compile(
     opt_level: str = "O2",
     compile_to: str = "end",
     dump_dir: str | os.PathLike[str] | None = None,
+    cache: bool | None = None,
     progress: ProgressCallback | None = None,
     registry: Registry | None = None,
     **options: Any,
@@ -116,9 +121,12 @@ def compile(
     """Compile a model into a module, or into MLIR text with ``compile_to``.
 
     :param model: a path, or a model in memory (``onnx.ModelProto``).
-    :param target_backends: one whole-program variant each; by default the installed one that the data file
-        ``known_plugins.toml`` prefers, or the only one.
-    :param options: options of the plugins, by keyword: ``target_cpu="host"``.
+    :param target_backends: one whole-program variant each, the preferred first; by default the installed one
+        that the data file ``known_plugins.toml`` prefers, or the only one.
+    :param cache: whether the module is taken from the compile cache, and kept there. By default a model's
+        file is, a model in memory is not. What stops before ``end`` or is dumped is always compiled.
+    :param options: options of the plugins, by keyword: ``target_cpu="host"``. An option that makes variants
+        takes several values: ``target_cpu=["x86-64-v3", "x86-64-v4"]``.
     :returns: the module; the MLIR text if ``compile_to`` is a phase before ``end``.
     :raises InvalidArgument: the model or an option is not valid. :raises CompileError: it cannot be compiled.
     """
@@ -127,17 +135,66 @@ def compile(
         target_backends = [name.strip() for name in target_backends.split(",") if name.strip()]
     backends = list(target_backends) or [registry.preferred("thalweg.target_backends")]
     routed = route_options(option_owners(registry, backends), options) if options else {}
+    source = Path(model) if isinstance(model, str | os.PathLike) else model
+    settings = {"target_backends": backends, "options": routed, "opt_level": opt_level}
+    wanted = isinstance(source, Path) if cache is None else cache
+    if wanted and compile_to == "end" and dump_dir is None:
+        return _compile_cached(source, settings, progress, registry)
     result = import_compiler().compile_model(
-        Path(model) if isinstance(model, str | os.PathLike) else model,
-        target_backends=backends,
-        options=routed,
-        opt_level=opt_level,
+        source,
         compile_to=compile_to,
         dump_dir=Path(dump_dir) if dump_dir is not None else None,
         progress=progress,
         registry=registry,
+        **settings,
     )
     return result.module if compile_to == "end" else result.text
+
+
+def _compile_cached(
+    source: Any, settings: Mapping[str, Any], progress: ProgressCallback | None, registry: Registry
+) -> Module:
+    """Return the module from the compile cache, or compile it and keep it there."""
+    from thalweg.compiler.cache import CachedCompilation, content_source, file_source, open_store
+    from thalweg.module.file import read_module, write_module  # imports NumPy
+
+    store, compilation = open_store(), None
+    if isinstance(source, Path):
+        compilation = CachedCompilation.of(store, registry, file_source(source), settings)
+    elif (found := import_compiler().model_content(source, settings["options"], registry)) is not None:
+        compilation = CachedCompilation.of(store, registry, content_source(*found), settings)
+    if compilation is not None and (stored := compilation.find()) is not None:
+        return read_module(stored.content)
+    compiler = import_compiler()
+    start = time.perf_counter()
+    result = compiler.compile_model(source, progress=progress, registry=registry, **settings)
+    if compilation is not None:
+        seconds = time.perf_counter() - start
+        dependencies: Sequence[Path] | None = ()
+        if isinstance(source, Path):
+            dependencies = compiler.model_dependencies(source, settings["options"], registry)
+        report = compile_report(str(source) if isinstance(source, Path) else "", settings, result, seconds)
+        compilation.keep(lambda path: write_module(result.module, path), report, dependencies)
+    return result.module
+
+
+def compile_report(
+    model: str, settings: Mapping[str, Any], result: CompileResult, seconds: float
+) -> dict[str, Any]:
+    """Return what is kept of how a module was compiled, as JSON values; ``thalweg inspect`` shows it.
+
+    :param model: the model's path; empty for one in memory.
+    :param seconds: how long the compilation took.
+    """
+    assert result.module is not None, "the compilation stopped before its end"
+    return {
+        "model": model,
+        "target_backends": list(settings["target_backends"]),
+        "opt_level": settings["opt_level"],
+        "producer": result.module.producer,
+        "phase_seconds": result.phase_seconds,
+        "total_seconds": seconds,
+    }
 
 
 def import_compiler() -> ModuleType:

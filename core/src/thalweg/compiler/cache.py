@@ -123,10 +123,13 @@ class CachedCompilation:
                 return None
             files = {os.path.relpath(path, self._folder()): file_digest(path) for path in dependencies or ()}
             entry = {"files": files, "report": dict(report), "model": self._model.name}
-            return self._store.keep(self.key, entry, write)
+            digest = self._store.keep(self.key, entry, write)
         except OSError as error:  # the module is made; that it is not kept is worth a line, not a failure
             _log.warning("the module was not kept in the compile cache: %s", error)
             return None
+        if digest is not None:
+            self._remember(digest, report)
+        return digest
 
     def _model_identity(self) -> Mapping[str, Any]:
         path = self._model.path
@@ -160,6 +163,11 @@ class CachedCompilation:
         if self._current_tools() != self._tools:
             return "the compiler's files changed while the model was compiled"
         return ""
+
+
+def file_source(path: Path) -> ModelSource:
+    """Identify a model's file."""
+    return ModelSource(path.name, path)
 
 
 def content_source(name: str, parts: Sequence[bytes | memoryview]) -> ModelSource:

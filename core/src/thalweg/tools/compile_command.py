@@ -199,37 +199,25 @@ def _compile_to_file(options: argparse.Namespace) -> None:
 
 def _make_module(options: argparse.Namespace, target: Path) -> bool:
     """Write the module to ``target``, and return whether it came from the cache."""
-    from thalweg.compiler.cache import (
-        CachedCompilation,
-        ModelSource,
-        open_store,
-    )  # slow to import, as is NumPy
+    # The cache is wasted on a wrong command line, NumPy on a module that is found there.
+    from thalweg.compiler.cache import CachedCompilation, file_source, open_store
 
     settings, store, model = _settings(options), open_store(), Path(options.model)
     compilation = None
     if not (options.no_cache or options.dump_dir):  # what is to be dumped must be made
-        compilation = CachedCompilation.of(store, options.registry, ModelSource(model.name, model), settings)
+        compilation = CachedCompilation.of(store, options.registry, file_source(model), settings)
     if compilation is not None and (stored := compilation.find()) is not None:
         target.write_bytes(stored.content)
         return True
     result, seconds = _compile(options, settings)
     from thalweg.module.file import write_module
+    from thalweg.python_api import compile_report
 
     write_module(result.module, target)
     if store is not None and target.is_file():  # not a device or a pipe
-        _keep(options, settings, target, store, compilation, _report(options, result, seconds))
+        report = compile_report(options.model, settings, result, seconds)
+        _keep(options, settings, target, store, compilation, report)
     return False
-
-
-def _report(options: argparse.Namespace, result: Any, seconds: float) -> dict[str, Any]:
-    return {
-        "model": options.model,
-        "target_backends": options.backends,
-        "opt_level": options.opt_level,
-        "producer": result.module.producer,
-        "phase_seconds": result.phase_seconds,
-        "total_seconds": seconds,
-    }
 
 
 def _keep(
@@ -249,8 +237,10 @@ def _keep(
         find = import_compiler().model_dependencies
         dependencies = find(Path(options.model), settings["options"], options.registry)
         digest = compilation.keep(lambda path: shutil.copyfile(module_file, path), report, dependencies)
+    if digest is not None:
+        return  # with its report
     try:
-        store.write_report(digest or file_digest(module_file), report)
+        store.write_report(file_digest(module_file), report)
     except OSError as error:
         # The module is there; that its phases' times are not kept is worth a line, not a failure.
         print(f"thalweg: warning: the compile report was not stored: {error}", file=sys.stderr)
