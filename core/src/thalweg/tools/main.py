@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "compile": "compile a model into a module",
     "run": "run a function of a module; list drivers and devices",
     "benchmark": "measure a function of a module",
+    "compare": "run a module dispatch by dispatch beside another target; name the first that differs",
     "inspect": "show what a module holds",
     "cache": "show or empty the compile cache",
     "opt": "run compiler passes on MLIR text",
