@@ -39,11 +39,20 @@ def configure(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
     parser.add_argument(
         "--no-cache", action="store_true", help="compile anew, and keep nothing in the compile cache"
     )
-    parser.add_argument("--dump-dir", metavar="DIR", help="write every phase and every executable here")
+    parser.add_argument(
+        "--dump-dir", metavar="DIR", help="write every phase, every executable and a picture (graph.svg) here"
+    )
+    parser.add_argument(
+        "--strip-debug-info",
+        action="store_true",
+        help="leave out what compare, benchmark --profile and run --trace-dispatches know of kernels",
+    )
     parser.add_argument(
         "--list-target-backends", action="store_true", help="print the installed target backends"
     )
-    parser.add_argument("-v", "--verbose", action="store_true", help="print each phase as it starts")
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="print each phase, and a table of them at the end"
+    )
     chosen = _parse_targets(words)
     if chosen.list_target_backends:
         parser.set_defaults(registry=Registry.from_environment())
@@ -158,6 +167,7 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
         "target_backends": options.backends,
         "options": route_options(options.owners, values),
         "opt_level": options.opt_level,
+        "debug_info": not options.strip_debug_info,
     }
 
 
@@ -177,6 +187,10 @@ def _compile(options: argparse.Namespace, settings: Mapping[str, Any]) -> tuple[
             registry=options.registry,
             **settings,
         )
+    if options.verbose:
+        from thalweg.tools.phase_table import phase_table
+
+        print(phase_table(result.phases), file=sys.stderr)
     return result, time.perf_counter() - start
 
 
