@@ -7,7 +7,7 @@ import pytest
 from dynamic_dispatches import broadcast_extents, check_dynamic
 from kernel_harness import PROCESSORS
 from random_dispatches import cases, epilogue, generator, tensor
-from thalweg.extents import Extent, dimension
+from thalweg.extents import Extent, dimension, evaluate
 from thalweg.ir.dialects import tw
 
 BATCH, HEIGHT, WIDTH = (dimension(name) for name in ("tokens", "height", "width"))
@@ -146,3 +146,25 @@ def test_plain_products(case: int, cpu: str) -> None:
     operands = [(a_shape, a), (b_shape, b), (broadcast_extents(rng, shape), result)]
     tolerance = 2e-6 if result == "f32" else 4e-3 if result == "f16" else 0.0
     check_dynamic(rng, build, operands, cpu, tolerance=tolerance, bounded=[shape], emitter="contraction")
+
+
+@pytest.mark.parametrize("kind", ["max", "conv"])
+def test_a_dynamic_batch_of_images_is_divided(kind: str) -> None:
+    """Rows inside, and rows at the border, of more planes than there are workgroups."""
+    rng = generator("images", 0)
+    result = (BATCH, 3, 40, 33)
+    pads = {"pads_low": [1, 1], "pads_high": [1, 1]}
+
+    def build(f, x, w):
+        if kind == "conv":
+            return f.structured(tw.ConvOp, [x, w], result, groups=3, strides=[1, 1], dilations=[1, 1], **pads)
+        full = {key: [0, 0, *values] for key, values in pads.items()}
+        ones = {"strides": [1] * 4, "dilations": [1] * 4}
+        return f.structured(tw.ReduceWindowOp, [x], result, kind="max", window=[1, 1, 3, 3], **ones, **full)
+
+    given = [{"tokens": n} for n in (1, 2, 3, 7, 23, 41)]
+    operands = [(result, "f32"), ((3, 1, 3, 3), "f32")]
+    kernel = check_dynamic(rng, build, operands, "host", given=given, tolerance=2e-6, emitter="window")
+    assert kernel.plan.kernel.parameters["way"] == "rows"
+    counts = [evaluate(kernel.plan.kernel.workgroup_count[0], values) for values in given]
+    assert counts[0] < counts[-1] <= 64, counts

@@ -31,7 +31,6 @@ from thalweg_target_llvm_cpu.emitters.access import (
 from thalweg_target_llvm_cpu.emitters.epilogue import Epilogue, Groups
 from thalweg_target_llvm_cpu.emitters.nest import (
     MAX_WORKGROUPS,
-    WORKGROUP_COST,
     Level,
     Split,
     by_lanes,
@@ -40,6 +39,7 @@ from thalweg_target_llvm_cpu.emitters.nest import (
     nest,
     split,
     vectors,
+    workgroups_for,
 )
 from thalweg_target_llvm_cpu.emitters.work import analyse, body_cost, element_count, widest_bytes
 
@@ -71,8 +71,7 @@ def plan(dispatch: Dispatch, settings: Mapping[str, Any]) -> DispatchPlan:
         count = max([index(share.count) for share in shares], default=1)
         leading = [max(share.leading, 1 if count > 1 else 0) for share in shares]
     else:
-        least = maximum(max(1, WORKGROUP_COST // each), ceil_divide(elements, MAX_WORKGROUPS))
-        count = maximum(1, ceil_divide(elements, least))
+        count = workgroups_for(elements * each)
         leading = [_leading(part.levels) for part in parts]
     splits = [_with_count(part, levels, count).parameters() for part, levels in zip(parts, leading)]
     return DispatchPlan(KernelPlan((count, 1, 1), parameters={"emitter": NAME, "splits": splits}))

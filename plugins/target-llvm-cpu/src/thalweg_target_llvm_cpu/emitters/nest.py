@@ -14,11 +14,13 @@ from thalweg.extents import (
     as_json,
     ceil_divide,
     evaluate,
+    floor_divide,
     from_json,
     is_multiple,
     is_static,
     lower_bound,
     maximum,
+    minimum,
     names_in,
     upper_bound,
 )
@@ -106,17 +108,21 @@ def typical(extent: Extent) -> int:
     return evaluate(extent, dict.fromkeys(names_in(extent), TYPICAL_EXTENT))
 
 
+def workgroups_for(cost: Extent) -> Extent:
+    """Return how many workgroups a cost that depends on the call is worth, at least 1."""
+    return maximum(1, minimum(MAX_WORKGROUPS, floor_divide(cost, WORKGROUP_COST)))
+
+
 def _dynamic_split(levels: Sequence[Level], cost: Extent) -> Split:
-    """Divide as many leading levels as may make enough trips; the chunk follows from the cost of a typical
-    trip.
+    """Divide as many leading levels as may make enough trips; among how many workgroups follows from the cost
+    at the call.
     """
     leading = 0
     trips: Extent = 1
     while upper_bound(trips) < MAX_WORKGROUPS and leading < len(levels):
         trips = trips * levels[leading].trips
         leading += 1
-    least = max(1, WORKGROUP_COST * typical(trips) // max(1, typical(cost)))
-    chunk = maximum(least, ceil_divide(trips, MAX_WORKGROUPS))
+    chunk = maximum(1, ceil_divide(trips, workgroups_for(cost)))
     return Split(leading, chunk, ceil_divide(trips, chunk))
 
 

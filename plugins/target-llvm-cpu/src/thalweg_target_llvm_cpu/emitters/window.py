@@ -81,7 +81,7 @@ def plan(dispatch: Dispatch, settings: Mapping[str, Any]) -> DispatchPlan:
     if problem is not None and not boolean and is_written_out(problem):
         return _plan_rows(problem, settings, wide, element_count(result) * body_cost(work.epilogue))
     if problem is not None and not boolean and is_dynamic(problem):
-        cost = element_count(result) * (4 * (1 + problem.taps) + body_cost(work.epilogue))
+        cost = element_count(result) * (4 + problem.taps + body_cost(work.epilogue))
         division = split(window_taps.levels_of(problem), cost)
         parameters = {"emitter": NAME, "way": "taps", "split": division.parameters()}
         return DispatchPlan(KernelPlan((division.count, 1, 1), parameters=parameters))

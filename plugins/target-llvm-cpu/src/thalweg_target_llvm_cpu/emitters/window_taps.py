@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 from thalweg.extents import Extent
 
-from thalweg_target_llvm_cpu.builder import Int, KernelBuilder, vector_type
+from thalweg_target_llvm_cpu.builder import Int, KernelBuilder, Value, vector_type
 from thalweg_target_llvm_cpu.emitters.access import Tensors, literal, read
 from thalweg_target_llvm_cpu.emitters.epilogue import Epilogue
 from thalweg_target_llvm_cpu.emitters.nest import Level, Split, by_lanes, fitting_lanes, nest, vectors
@@ -57,7 +57,7 @@ class WindowTaps(Window):
             column_tap = loops.enter_context(b.loop(0, columns.window))
             x = self._tap(columns, column, column_tap, checked, loops)
             index = b.add(b.mul(b.add(source_plane, y), columns.size), x)
-            value = self.widen(read(b, self.x, index, lanes, columns.stride))
+            value = self.widen(self._read(index, lanes))
             weight = None
             if self.w is not None:
                 channel = plane if problem.planes == problem.channels else b.urem(plane, problem.channels)
@@ -66,6 +66,16 @@ class WindowTaps(Window):
                 weight = b.broadcast(self.widen(read(b, self.w, place, 1)), lanes)
             total.set(self.combine(total.get(), value, weight))
         self.store(total.get(), [plane, row, column])
+
+    def _read(self, index: Int, lanes: int) -> Value:
+        """Read lanes as far apart as the outputs' taps are; every second one out of two vectors, and no
+        element behind the last.
+        """
+        b, stride = self.b, self.problem.columns.stride
+        if stride != 2 or lanes == 1:
+            return read(b, self.x, index, lanes, stride)
+        low, high = (read(b, self.x, b.add(index, offset), lanes) for offset in (0, lanes - 1))
+        return b.shuffle(low, high, [2 * i if 2 * i < lanes else 2 * i + 1 for i in range(lanes)])
 
     def _tap(self, axis: Axis, output: Int, tap: Int, checked: bool, loops: ExitStack) -> Int:
         """Return where a tap is; ``checked``: what follows runs only if that is inside."""
