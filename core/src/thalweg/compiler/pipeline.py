@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from xdsl.dialects.builtin import StringAttr
 
-from thalweg.codegen.target import LinkedExecutable, TargetBackend, TargetConfiguration
+from thalweg.codegen.target import (
+    KernelSource,
+    LinkedExecutable,
+    TargetBackend,
+    TargetConfiguration,
+    TranslatedKernel,
+)
 from thalweg.compiler.debug_info import debug_info, kernel_infos
 from thalweg.compiler.diagnosis import explain
 from thalweg.compiler.dumping import Dumper
@@ -18,9 +24,9 @@ from thalweg.compiler.host_program import host_functions, lower_to_hal, lower_to
 from thalweg.compiler.passes import PASSES
 from thalweg.compiler.passes.decompose import decompose
 from thalweg.compiler.phase_record import PhaseRecord, ProgramSize, add_record
-from thalweg.compiler.planning import PlannedProgram, plan_dispatches
+from thalweg.compiler.planning import plan_dispatches
 from thalweg.compiler.streaming import lower_to_stream
-from thalweg.compiler.translation import TranslationJob, translate_here, translate_isolated
+from thalweg.compiler.translation import Progress, TranslationJob, TranslationPool, translate_here
 from thalweg.errors import CompileError, NotSupported
 from thalweg.ir.program import Program
 from thalweg.ir.signatures import describe_signature, signatures
@@ -163,7 +169,28 @@ class BackendJob:
 
 def compile_variant(program: Program, job: BackendJob, session: Session) -> Variant:
     """Run the phases after ``preprocessing`` for one backend, in place, and return its variant."""
+    with ExitStack() as stack:
+        translate = _translator(job, session, stack)
+        return _compile_variant(program, job, session, translate)
+
+
+Translate = Callable[[Sequence[KernelSource], Progress], list[TranslatedKernel]]
+"""Translates the kernels of one variant."""
+
+
+def _translator(job: BackendJob, session: Session, stack: ExitStack) -> Translate:
+    """Return how kernels are translated; workers start now, and load while the program is planned."""
+    reached = PHASES.index(session.compile_to) >= PHASES.index("executable-targets")
+    if job.isolated and reached:
+        return stack.enter_context(
+            TranslationPool(TranslationJob(job.name, job.options, job.config))
+        ).translate
+    return lambda sources, progress: translate_here(job.backend, sources, job.config, progress)
+
+
+def _compile_variant(program: Program, job: BackendJob, session: Session, translate: Translate) -> Variant:
     session.arena_bytes = None
+    exported = signatures(program) if session.dumper.enabled else ()
     with session.phase("global-optimization", program):
         if job.config.decompose:
             decompose(program, job.config.decompose)
@@ -180,7 +207,7 @@ def compile_variant(program: Program, job: BackendJob, session: Session) -> Vari
         sources = [replace(source, dumps=session.dumper.enabled) for source in planned.sources.values()]
         for source in sources:
             session.dumper.executable(source.name, {".mlir": source.text.encode()})
-    linked = _translate(planned, job, session, program)
+    linked = _translate(sources, job, session, program, translate)
     infos = kernel_infos(planned)
     with session.phase("hal", program):
         lower_to_hal(program, {entry.name: (0, i) for i, entry in enumerate(linked.entries)})
@@ -209,26 +236,24 @@ def compile_variant(program: Program, job: BackendJob, session: Session) -> Vari
         debug_info=encode_debug_info(info) if session.debug_info else b"",
     )
     if session.dumper.enabled:
-        for name, picture in pictures(variant, info).items():
+        for name, picture in pictures(variant, info, exported).items():
             session.dumper.picture(session.prefix + name, picture)
     return variant
 
 
 def _translate(
-    planned: PlannedProgram, job: BackendJob, session: Session, program: Program
+    sources: Sequence[KernelSource],
+    job: BackendJob,
+    session: Session,
+    program: Program,
+    translate: Translate,
 ) -> LinkedExecutable:
-    sources = list(planned.sources.values())
     with session.phase("executable-targets", program):
 
         def progress(done: int, total: int) -> None:
             session.detail("executable-targets", done, total)
 
-        if job.isolated and sources:
-            translated = translate_isolated(
-                TranslationJob(job.name, job.options, job.config), sources, progress
-            )
-        else:
-            translated = translate_here(job.backend, sources, job.config, progress)
+        translated = translate(sources, progress)
         for kernel in translated:
             session.dumper.executable(kernel.entry.name, kernel.dumps)
         linked = job.backend.link(translated, job.config)

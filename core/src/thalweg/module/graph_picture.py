@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 
-from thalweg.extents import Extent
 from thalweg.module.dataflow import Edge, Place, data_edges
 from thalweg.module.debug_info import DebugInfo
 from thalweg.module.graph_layout import Layout, lay_out
 from thalweg.module.module import Variant
-from thalweg.module.program import Command, CopyCommand, DispatchCommand, FillCommand, HostFunction, SlotKind
+from thalweg.module.program import (
+    Command,
+    CopyCommand,
+    DispatchCommand,
+    FillCommand,
+    FunctionSignature,
+    HostFunction,
+    SlotKind,
+    TensorSignature,
+)
 
 LAYER_HEIGHT, MARGIN, HEADER = 96.0, 24.0, 40.0
 BOX_HEIGHT = 54.0
@@ -23,7 +31,7 @@ LABEL_LIMIT = 44
 
 STYLE = (
     "text{font:12px ui-monospace,Menlo,Consolas,monospace;fill:#222}"
-    ".small{font-size:10px;fill:#555}"
+    ".small{font-size:10px;fill:#555;paint-order:stroke;stroke:white;stroke-width:2px}"
     ".box{stroke:#666;rx:4}"
     ".edge{fill:none;stroke:#8a8a8a;stroke-width:1.2}"
 )
@@ -43,12 +51,15 @@ class Box:
         return 20 + CHARACTER_WIDTH * max(map(len, self.lines), default=0)
 
 
-def pictures(variant: Variant, info: DebugInfo | None) -> dict[str, str]:
+def pictures(
+    variant: Variant, info: DebugInfo | None, signatures: Sequence[FunctionSignature]
+) -> dict[str, str]:
     """Return file name → picture of each function: ``graph.svg``; ``graph-NAME.svg`` where it has several."""
-    names = [function.name for function in variant.functions]
+    by_name = {signature.name: signature for signature in signatures}
+    alone = len(variant.functions) == 1
     return {
-        "graph.svg" if len(names) == 1 else f"graph-{function.name}.svg": draw_function(
-            function, variant, info
+        "graph.svg" if alone else f"graph-{function.name}.svg": draw_function(
+            function, by_name[function.name], variant, info
         )
         for function in variant.functions
     }
@@ -56,6 +67,7 @@ def pictures(variant: Variant, info: DebugInfo | None) -> dict[str, str]:
 
 def draw_function(
     function: HostFunction,
+    signature: FunctionSignature,
     variant: Variant,
     info: DebugInfo | None,
     seconds: Mapping[int, float] | None = None,
@@ -64,7 +76,7 @@ def draw_function(
 
     :param seconds: number of a dispatch → its time; boxes are coloured by their share of the sum.
     """
-    boxes = _boxes(function, variant, info, seconds)
+    boxes = _boxes(function, signature, variant, info, seconds)
     edges = data_edges(function, variant.executables)
     used = {place for edge in edges for place in (edge.source, edge.target)}
     boxes = {place: box for place, box in boxes.items() if place.kind == "command" or place in used}
@@ -86,6 +98,7 @@ def _count(function: HostFunction) -> int:
 
 def _boxes(
     function: HostFunction,
+    signature: FunctionSignature,
     variant: Variant,
     info: DebugInfo | None,
     seconds: Mapping[int, float] | None,
@@ -93,7 +106,7 @@ def _boxes(
     boxes: dict[Place, Box] = {}
     for slot in function.slots:
         if slot.kind is SlotKind.INPUT:
-            boxes[Place("input", slot.index)] = _end("input", slot.index, slot.size)
+            boxes[Place("input", slot.index)] = _end("input", signature.inputs[slot.index])
     number = 0
     for index, command in enumerate(function.commands):
         if isinstance(command, DispatchCommand):
@@ -104,12 +117,14 @@ def _boxes(
             boxes[Place("command", index)] = Box((name,), f"{name} of {command.target.length} bytes", "#eee")
     for slot in function.slots:
         if slot.kind is SlotKind.OUTPUT:
-            boxes[Place("output", slot.index)] = _end("output", slot.index, slot.size)
+            boxes[Place("output", slot.index)] = _end("output", signature.outputs[slot.index])
     return boxes
 
 
-def _end(kind: str, index: int, size: Extent) -> Box:
-    return Box((f"{kind} {index}",), f"{kind} {index}: {size} bytes", "#e3f1e1")
+def _end(kind: str, tensor: TensorSignature) -> Box:
+    type_text = "x".join([*map(str, tensor.shape), tensor.dtype])
+    lines = (f"{kind} {tensor.name}", type_text)
+    return Box(tuple(map(_shorten, lines)), "\n".join(lines), "#e3f1e1")
 
 
 def _dispatch(
@@ -163,6 +178,8 @@ def _labels(
     """Return, for each place that makes tensors, their types, or their sizes where those are not known."""
     labels: dict[Place, dict[str, None]] = {}
     for edge in edges:
+        if edge.source.kind == "input":
+            continue  # its box says so
         text = f"{edge.length} B"
         command: Command | None = (
             function.commands[edge.source.index] if edge.source.kind == "command" else None

@@ -96,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
             stepped = step_function(function.program, signature.name, inputs, registry)
             profile = profile_function(stepped, options.warmup, options.repetitions, options.min_time)
             if options.graph:
-                _draw(options.graph, stepped, profile)
+                _draw(options.graph, signature, stepped, profile)
     report = {
         "module": options.module,
         "function": signature.name,
@@ -117,7 +117,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _draw(path: str, stepped: SteppedFunction, profile: Profile) -> None:
+def _draw(path: str, signature: FunctionSignature, stepped: SteppedFunction, profile: Profile) -> None:
     from thalweg.module.debug_info import debug_info_of
     from thalweg.module.graph_picture import draw_function
     from thalweg.tools.output_file import replacing
@@ -126,7 +126,7 @@ def _draw(path: str, stepped: SteppedFunction, profile: Profile) -> None:
     name = stepped.fixed.function.name
     stored = next(function for function in stepped.variant.functions if function.name == name)
     with replacing(path) as temporary:
-        picture = draw_function(stored, stepped.variant, debug_info_of(stepped.variant), times)
+        picture = draw_function(stored, signature, stepped.variant, debug_info_of(stepped.variant), times)
         temporary.write_text(picture, "utf-8")
 
 
