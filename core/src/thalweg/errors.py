@@ -44,6 +44,10 @@ class ModuleFormatError(ThalwegError):
     """A module file that is damaged, truncated, too new, or asks for a feature that is not here."""
 
 
+class ParameterError(ThalwegError):
+    """A parameter file that is damaged or not read here, or that does not hold what a module asks for."""
+
+
 class OutOfRange(ThalwegError, IndexError):
     """An offset and length outside a buffer, table or executable."""
 

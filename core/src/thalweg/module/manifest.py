@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from thalweg.dtypes import DTYPES
@@ -20,6 +20,7 @@ from thalweg.module.encoding import (
     encode_entry,
     encode_signature,
 )
+from thalweg.module.module import PARAMETERS_FEATURE, Parameter
 from thalweg.module.program import EntryPoint, FunctionSignature
 
 BASE_FORMAT, DEBUG_FORMAT = (1, 0), (1, 1)
@@ -31,8 +32,8 @@ FORMAT_VERSION = DEBUG_FORMAT
 ABI_VERSION = 1
 """The kernel C ABI that native executables follow (``thalweg.hal.kernel_abi.KERNEL_ABI_VERSION``)."""
 
-KNOWN_FEATURES: frozenset[str] = frozenset()
-"""Required features that this package understands. None so far."""
+KNOWN_FEATURES: frozenset[str] = frozenset({PARAMETERS_FEATURE})
+"""Required features that this package understands."""
 
 CHUNK_SIZE = 1 << 20
 """Bytes of a constant that one chunk digest covers."""
@@ -103,6 +104,8 @@ class Manifest:
     variants: tuple[VariantRow, ...]
     constants: tuple[ConstantRow, ...]
     segments: tuple[SegmentRow, ...]
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    """Constant's name → where it is kept outside (required feature ``parameters``)."""
     format: tuple[int, int] = FORMAT_VERSION
     abi: int = ABI_VERSION
 
@@ -123,8 +126,23 @@ def encode_manifest(manifest: Manifest) -> bytes:
             "required_features": list(manifest.required_features),
             "segments": [{**vars(row), "chunks": list(row.chunks)} for row in manifest.segments],
             "variants": [_encode_variant(row) for row in manifest.variants],
+            **({"parameters": _encode_parameters(manifest.parameters)} if manifest.parameters else {}),
         }
     )
+
+
+def _encode_parameters(parameters: Mapping[str, Parameter]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "scope": parameter.scope,
+            "parameter": parameter.name,
+            "dtype": parameter.dtype,
+            "shape": list(parameter.shape),
+            "sha256": parameter.sha256,
+        }
+        for name, parameter in parameters.items()
+    ]
 
 
 def _encode_variant(row: VariantRow) -> dict[str, Any]:
@@ -196,7 +214,7 @@ def decode_manifest(field: Field) -> Manifest:
 
     :raises ModuleFormatError: naming the place.
     """
-    abi, constants, exports, version, name, producer, features, segments, variants = field.members(
+    keys = (
         "abi",
         "constants",
         "exports",
@@ -207,6 +225,9 @@ def decode_manifest(field: Field) -> Manifest:
         "segments",
         "variants",
     )
+    has_parameters = type(field.value) is dict and "parameters" in field.value
+    fields = field.members(*keys, *(("parameters",) if has_parameters else ()))
+    abi, constants, exports, version, name, producer, features, segments, variants = fields[: len(keys)]
     rows = tuple(_decode_segment(item) for item in segments.items(SEGMENT_LIMIT))
     major, minor = version.integers(UINT32_LIMIT, 2, length=2)
     manifest = Manifest(
@@ -217,6 +238,7 @@ def decode_manifest(field: Field) -> Manifest:
         variants=tuple(_decode_variant(item, rows) for item in variants.items(1 << 8)),
         constants=tuple(_decode_constant(item, rows) for item in constants.items(SEGMENT_LIMIT)),
         segments=rows,
+        parameters=_decode_parameters(fields[-1]) if has_parameters else {},
         format=(major, minor),
         abi=abi.integer(UINT32_LIMIT),
     )
@@ -272,6 +294,27 @@ def _decode_constant(field: Field, rows: tuple[SegmentRow, ...]) -> ConstantRow:
     if size != rows[row.segment].size:
         segment.fail(f"a segment of {size} bytes, which has {rows[row.segment].size}")
     return row
+
+
+def _decode_parameters(field: Field) -> dict[str, Parameter]:
+    parameters: dict[str, Parameter] = {}
+    for item in field.items(SEGMENT_LIMIT):
+        name, scope, parameter, dtype, shape, sha256 = item.members(
+            "name", "scope", "parameter", "dtype", "shape", "sha256"
+        )
+        key = name.text()
+        if key in parameters:
+            name.fail("another name than that of the parameters before")
+        parameters[key] = Parameter(
+            scope.text(255),
+            parameter.text(),
+            dtype.choice({name: name for name in DTYPES}),
+            decode_shape(shape),
+            _decode_digest(sha256),
+        )
+    if not parameters:
+        field.fail("at least one parameter")
+    return parameters
 
 
 def _decode_variant(field: Field, rows: tuple[SegmentRow, ...]) -> VariantRow:

@@ -169,7 +169,7 @@ class _Reader:
         }
         return Module(
             manifest.name, manifest.producer, manifest.exports, tuple(variants), constants,
-            manifest.required_features,
+            manifest.required_features, manifest.parameters,
         )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from thalweg.dtypes import numpy_dtype
 from thalweg.errors import ModuleFormatError
 from thalweg.extents import Extent, is_static, names_in
 from thalweg.module.encoding import BYTES_LIMIT
-from thalweg.module.module import ExecutableRecord, Module, Variant
+from thalweg.module.module import PARAMETERS_FEATURE, ExecutableRecord, Module, Variant
 from thalweg.module.program import (
     BarrierCommand,
     Command,
@@ -58,10 +58,25 @@ def verify_module(module: Module, where: str) -> None:
         raise ModuleFormatError(f"{where}: two exported functions have one name")
     if not module.variants:
         raise ModuleFormatError(f"{where}: a module has at least one variant")
+    _verify_parameters(module, where)
     for signature in module.functions:
         _verify_dimensions(signature, where)
     for variant in module.variants:
         _verify_variant(module, variant, signatures, f"{where}: variant {variant.name!r}")
+
+
+def _verify_parameters(module: Module, where: str) -> None:
+    twice = sorted(module.constants.keys() & module.parameters.keys())
+    if twice:
+        raise ModuleFormatError(f"{where}: {twice[0]!r} is both a constant and a parameter")
+    if bool(module.parameters) != (PARAMETERS_FEATURE in module.required_features):
+        raise ModuleFormatError(
+            f"{where}: {len(module.parameters)} parameters, but the required features are"
+            f" {', '.join(module.required_features) or 'none'}"
+        )
+    for name in module.parameters:
+        if module.parameters[name].nbytes > BYTES_LIMIT:
+            raise ModuleFormatError(f"{where}: parameter {name!r} has more than {BYTES_LIMIT} bytes")
 
 
 def _verify_dimensions(signature: FunctionSignature, where: str) -> None:
@@ -82,7 +97,7 @@ def _verify_variant(
     module: Module, variant: Variant, signatures: Mapping[str, FunctionSignature], where: str
 ) -> None:
     for name in variant.constants:
-        if name not in module.constants:
+        if name not in module.constants and name not in module.parameters:
             raise ModuleFormatError(f"{where} refers to a constant {name!r} that the module does not hold")
     names = [function.name for function in variant.functions]
     if sorted(names) != sorted(signatures):
@@ -90,7 +105,7 @@ def _verify_variant(
             f"{where} has the functions {', '.join(names) or 'none'}; the module exports"
             f" {', '.join(signatures) or 'none'}"
         )
-    sizes = [module.constants[name].nbytes for name in variant.constants]
+    sizes = [module.constant_bytes(name) for name in variant.constants]
     for function in variant.functions:
         _FunctionVerifier(function, signatures[function.name], variant.executables, sizes, where).verify()
 

@@ -84,7 +84,8 @@ def _plan(module: Module) -> tuple[Manifest, list[memoryview]]:
     )
     manifest = Manifest(
         module.name, module.producer, module.functions, module.required_features, tuple(variants), constants,
-        tuple(segments.rows), DEBUG_FORMAT if any(row.debug is not None for row in variants) else BASE_FORMAT,
+        tuple(segments.rows), module.parameters,
+        DEBUG_FORMAT if any(row.debug is not None for row in variants) else BASE_FORMAT,
     )  # fmt: skip
     return manifest, segments.contents
 

@@ -18,6 +18,7 @@ from thalweg.module.program import FunctionSignature, HostFunction
 from thalweg.module.reader import Verify
 from thalweg.module.specialization import specialize, specialize_signature
 from thalweg.module.verification import verify_module, verify_specialized
+from thalweg.parameters import ParameterSource, bind_parameters, open_parameters
 from thalweg.plugin.device_uri import DeviceUri
 from thalweg.plugin.registry import Registry
 from thalweg.runtime import transfer
@@ -44,6 +45,7 @@ def load(
     *,
     verify: Verify = "code",
     allow_native: bool = True,
+    parameters: ParameterSource = None,
     registry: Registry | None = None,
 ) -> Program:
     """Load a compiled module onto a device.
@@ -52,20 +54,25 @@ def load(
     or refuse machine code with ``allow_native=False``.
     :param source: a module file's path or bytes, a ``Module``, or a result of the compiler with ``.module``.
     :param device: a device, or the URI of one to create; ``None`` for inline variants only.
-    :param verify: ``"full"`` verifies the constants' digests too (files only).
+    :param verify: ``"full"`` verifies the digests of the constants (of files) and parameters too.
     :param allow_native: ``False`` takes variants of host kernels (bytecode) only.
+    :param parameters: where constants that the module keeps outside are: files, as
+        ``thalweg.parameters.open_parameters`` takes them, or what it returned.
     :param registry: where plugins are found; by default what is installed.
     :raises ModuleFormatError: the module is damaged, truncated or too new.
     :raises NotSupported: no variant fits the device; says what the module holds and what the device offers.
+    :raises ParameterError: a parameter is missing or not what the module asks for, or a file is damaged.
     :raises PermissionDenied: every variant that fits holds machine code and ``allow_native`` is false.
     """
     module = _module_of(source, verify)
+    index = open_parameters(parameters)
     registry = Registry.from_environment() if registry is None else registry
     loaders = Loaders(registry)
     owned = not (device is None or isinstance(device, Device))
     opened = registry.create_device(device) if isinstance(device, (str, DeviceUri)) else device
     try:
         variant = select_variant(module, opened, loaders, allow_native)
+        module = bind_parameters(module, variant.constants, index, verify)
         functions = _load_functions(module, variant, opened, loaders)
     except BaseException:
         if owned and opened is not None:
