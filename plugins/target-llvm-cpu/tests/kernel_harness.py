@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 import numpy as np
 import pytest
+from emulator import EMULATED, EmulatedKernel, configuration
 from thalweg.codegen.target import DispatchPlan, KernelSource, TargetConfiguration
 from thalweg.dtypes import dtype_name, numpy_dtype
 from thalweg.extents import Extent, evaluate
@@ -63,7 +64,11 @@ _KERNEL = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.POINTER(_Dispatch), ctypes.POI
 
 @cache
 def backend(cpu: str) -> tuple[LlvmCpuBackend, TargetConfiguration]:
-    """Return the backend and configuration for a processor; skip what this machine cannot run."""
+    """Return the backend and configuration for a processor, an emulated one perhaps; skip what
+    cannot be run here.
+    """
+    if cpu in EMULATED:
+        return configuration(cpu)
     target = LlvmCpuBackend(LlvmCpuOptions(target_cpu=cpu))
     config = target.configuration()
     missing = set(config.predicate["features"]) - ElfLoader().machine_features()
@@ -82,8 +87,46 @@ def dispatch_of(build: Callable, inputs: Sequence[tuple[Sequence[Extent], str]],
     return Dispatch(f.finish([("y", result)]), frozenset(constants))
 
 
+class NativeKernelRunner:
+    """The kernel of an image, loaded into this process."""
+
+    def __init__(self, record: ExecutableRecord):
+        self._library = ElfLoader().load(record)
+        (kernel,) = self._library.kernels
+        assert isinstance(kernel, NativeKernel)
+        self._function = _KERNEL(kernel.address)
+
+    def run(
+        self,
+        arrays: Sequence[np.ndarray],
+        guarded: np.ndarray,
+        constants: Sequence[int],
+        counts: Sequence[int],
+        local_memory: int,
+    ) -> int:
+        """Run all workgroups; returns the first failing status, or 0.
+
+        :param arrays: the operands, then the result, which is a part of ``guarded``.
+        :param constants: push constants.
+        :param counts: workgroups [x, y, z].
+        :param local_memory: bytes.
+        """
+        table = (ctypes.c_void_p * len(arrays))(*(a.ctypes.data for a in arrays))
+        words = (ctypes.c_uint32 * len(constants))(*constants)
+        address = ctypes.cast(words, ctypes.c_void_p) if constants else None
+        record = _Dispatch(table, address, tuple(counts), len(arrays), len(constants), 0)
+        local = np.full(local_memory + 64, 0xFF, np.uint8)
+        base = local.ctypes.data + -local.ctypes.data % 64
+        for z, y, x in np.ndindex(*reversed(counts)):
+            group = _Workgroup((x, y, z), 0, base, local_memory)
+            status = self._function(ctypes.byref(record), ctypes.byref(group))
+            if status != kernel_abi.STATUS_OK:
+                return status
+        return kernel_abi.STATUS_OK
+
+
 class Kernel:
-    """A dispatch compiled for the processor ``cpu`` and loaded into this process."""
+    """A dispatch compiled for the processor ``cpu`` and loaded, here or into an emulator."""
 
     def __init__(self, dispatch: Dispatch, cpu: str = "host"):
         target, config = backend(cpu)
@@ -94,10 +137,7 @@ class Kernel:
         self.translated = target.translate(source, config)
         linked = target.link([self.translated], config)
         record = ExecutableRecord("test", linked.format, linked.data, linked.entries)
-        self._library = ElfLoader().load(record)
-        (kernel,) = self._library.kernels
-        assert isinstance(kernel, NativeKernel)
-        self.function = _KERNEL(kernel.address)
+        self._runner = EmulatedKernel(cpu, record) if cpu in EMULATED else NativeKernelRunner(record)
 
     @property
     def assembly(self) -> str:
@@ -118,7 +158,10 @@ class Kernel:
         memory = np.full(size + 2 * GUARD, 0xA5, np.uint8)
         output = memory[GUARD : GUARD + size].view(dtype).reshape(shape)
         arrays = [self._packed(index, np.asarray(x)) for index, x in enumerate(inputs)]
-        status = self._run([*arrays, output], dimensions)
+        constants = [dimensions[name] for name in self.dispatch.dimensions]
+        plan = self.plan.kernel
+        counts = tuple(evaluate(count, dimensions) for count in plan.workgroup_count)
+        status = self._runner.run([*arrays, output], memory, constants, counts, plan.local_memory)
         assert (memory[:GUARD] == 0xA5).all(), "wrote before the result"
         assert (memory[GUARD + size :] == 0xA5).all(), "wrote behind the result"
         return status, output
@@ -136,22 +179,6 @@ class Kernel:
         placed = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
         placed[...] = array
         return placed
-
-    def _run(self, arrays: Sequence[np.ndarray], dimensions: Mapping[str, int]) -> int:
-        table = (ctypes.c_void_p * len(arrays))(*(a.ctypes.data for a in arrays))
-        names = self.dispatch.dimensions
-        constants = (ctypes.c_uint32 * len(names))(*(dimensions[name] for name in names))
-        counts = tuple(evaluate(count, dimensions) for count in self.plan.kernel.workgroup_count)
-        address = ctypes.cast(constants, ctypes.c_void_p) if names else None
-        record = _Dispatch(table, address, counts, len(arrays), len(names), 0)
-        local = np.full(self.plan.kernel.local_memory + 64, 0xFF, np.uint8)
-        base = local.ctypes.data + -local.ctypes.data % 64
-        for z, y, x in np.ndindex(*reversed(counts)):
-            group = _Workgroup((x, y, z), 0, base, self.plan.kernel.local_memory)
-            status = self.function(ctypes.byref(record), ctypes.byref(group))
-            if status != kernel_abi.STATUS_OK:
-                return status
-        return kernel_abi.STATUS_OK
 
 
 def error(output: np.ndarray, reference: np.ndarray) -> float:
