@@ -55,25 +55,48 @@ def translate_here(
     return translated
 
 
-def translate_isolated(
-    job: TranslationJob, sources: Sequence[KernelSource], progress: Progress
-) -> list[TranslatedKernel]:
-    """Translate in worker subprocesses, as many as this process may use cores.
+class TranslationPool:
+    """Worker subprocesses, one for each core that this process may use, as a context manager.
 
-    :raises CompileError: a kernel cannot be translated, or the code generator died on it; a reproducer file
-        is left.
+    They load the target backend as soon as they are started: start the pool before the kernels are planned.
     """
-    pending: queue.SimpleQueue[int] = queue.SimpleQueue()
-    order = sorted(range(len(sources)), key=lambda i: -len(sources[i].text))
-    for index in order:
-        pending.put(index)
-    results: dict[int, TranslatedKernel] = {}
-    failures: list[Exception] = []
-    lock = threading.Lock()
 
-    def serve() -> None:
+    def __init__(self, job: TranslationJob):
+        self._workers: list[_Worker] = []
         try:
-            with _Worker(job) as worker:
+            for _ in range(usable_cores()):
+                self._workers.append(_Worker(job))
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> TranslationPool:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the workers; one that is still at work is stopped."""
+        for worker in self._workers:
+            worker.close()
+
+    def translate(self, sources: Sequence[KernelSource], progress: Progress) -> list[TranslatedKernel]:
+        """Translate kernels, the longest first.
+
+        :raises CompileError: a kernel cannot be translated, or the code generator died on it; a reproducer
+        file
+            is left.
+        """
+        pending: queue.SimpleQueue[int] = queue.SimpleQueue()
+        for index in sorted(range(len(sources)), key=lambda i: -len(sources[i].text)):
+            pending.put(index)
+        results: dict[int, TranslatedKernel] = {}
+        failures: list[Exception] = []
+        lock = threading.Lock()
+
+        def serve(worker: _Worker) -> None:
+            try:
                 while not failures:
                     try:
                         index = pending.get_nowait()
@@ -83,18 +106,20 @@ def translate_isolated(
                     with lock:
                         results[index] = result
                         progress(len(results), len(sources))
-        except Exception as error:  # raised below, in the thread that asked
-            failures.append(error)
+            except Exception as error:  # raised below, in the thread that asked
+                failures.append(error)
 
-    count = max(1, min(usable_cores(), len(sources)))
-    threads = [threading.Thread(target=serve, name=f"translate-{i}") for i in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
-    return [results[i] for i in range(len(sources))]
+        workers = self._workers[: max(1, len(sources))]
+        threads = [
+            threading.Thread(target=serve, args=(w,), name=f"translate-{i}") for i, w in enumerate(workers)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if failures:
+            raise failures[0]
+        return [results[i] for i in range(len(sources))]
 
 
 def refusal(backend: str, source: KernelSource, reason: str) -> str:
@@ -111,29 +136,38 @@ def usable_cores() -> int:
 
 
 class _Worker:
-    """One subprocess, as a context manager."""
+    """One subprocess, which makes the job's backend at once."""
 
     def __init__(self, job: TranslationJob):
         self._job = job
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (closed in __exit__)
+        self._busy = False
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (closed in close())
         start = "from thalweg.compiler.translation_worker import main; main()"
         code = f"import sys; sys.path[:] = {sys.path!r}; {start}"
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr
-        )
-        self._opening = {
-            "backend": job.backend,
-            "options": dict(job.options),
-            "config": encode_config(job.config),
-        }
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", code],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+            )
+        except BaseException:
+            self._stderr.close()
+            raise
+        config = encode_config(job.config)
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # it died; translate() says so
+            write_frame(
+                self._process.stdin, {"backend": job.backend, "options": dict(job.options), "config": config}
+            )
 
-    def __enter__(self) -> _Worker:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
+    def close(self) -> None:
+        """End the process; one that is at work, after an error elsewhere, is stopped."""
         assert self._process.stdin is not None and self._process.stdout is not None
         with suppress(BrokenPipeError):  # it died; translate() has said so
             self._process.stdin.close()
+        if self._process.poll() is None and self._busy:
+            self._process.kill()
         self._process.wait()
         self._process.stdout.close()
         self._stderr.close()
@@ -141,17 +175,16 @@ class _Worker:
     def translate(self, source: KernelSource) -> TranslatedKernel:
         """Translate one kernel.
 
-        :raises CompileError: see ``translate_isolated``.
+        :raises CompileError: see ``TranslationPool.translate``.
         """
         assert self._process.stdin is not None and self._process.stdout is not None
+        self._busy = True
         try:
-            if self._opening:
-                write_frame(self._process.stdin, self._opening)
-                self._opening = {}
             write_frame(self._process.stdin, encode_source(source))
             reply = read_frame(self._process.stdout)
         except BrokenPipeError:
             reply = None
+        self._busy = False
         if reply is None:
             raise CompileError(self._death(source))
         if "error" in reply:
