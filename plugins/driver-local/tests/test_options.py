@@ -90,7 +90,11 @@ def test_the_processor_is_the_parameters_else_the_environments(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "known"), [("local-sync", "features, processor"), ("local-task", "features, processor, threads")]
+    ("name", "known"),
+    [
+        ("local-sync", "features, perf_map, processor"),
+        ("local-task", "features, perf_map, processor, threads"),
+    ],
 )
 def test_an_unknown_parameter_is_refused(name, known):
     with pytest.raises(InvalidArgument) as caught:

@@ -11,6 +11,7 @@ from thalweg.module.module import ExecutableRecord
 from thalweg.module.program import EntryPoint
 
 __all__ = [
+    "CodeSymbol",
     "EntryPoint",
     "Executable",
     "ExecutableLoader",
@@ -64,12 +65,23 @@ class HostKernel:
     ]
 
 
+@dataclass(frozen=True)
+class CodeSymbol:
+    """A function in this process's memory: ``size`` bytes of machine code at ``address``."""
+
+    address: int
+    size: int
+    name: str
+
+
 class LoadedLibrary(ABC):
     """What a loader returns: its kernels, in the order of the record's entries; kept alive while they are
     used.
     """
 
     kernels: tuple[NativeKernel | HostKernel, ...]
+    symbols: tuple[CodeSymbol, ...] = ()
+    """Its machine code's functions, for profilers and debuggers; empty where there is none."""
 
     @abstractmethod
     def close(self) -> None:

@@ -18,6 +18,7 @@ from thalweg.hal.semaphore import Semaphore, SemaphoreList
 
 from thalweg_driver_local.engine import CompiledCommands, Engine
 from thalweg_driver_local.loading import LoaderSet
+from thalweg_driver_local.perf_map import write_symbols
 from thalweg_driver_local.plugin import CAPABILITIES
 
 
@@ -28,17 +29,24 @@ class LocalDevice(Device):
     is closed when it is collected and when the interpreter exits: work that is ready ends, work that waits
     fails.
     :param masked: processor features that the device denies having; it takes variants that run without them.
+    :param perf_map: the names and addresses of loaded kernels are written where ``perf`` looks for them.
     """
 
     capabilities = CAPABILITIES
 
     def __init__(
-        self, identifier: str, engine: Engine, loaders: LoaderSet, masked: frozenset[str] = frozenset()
+        self,
+        identifier: str,
+        engine: Engine,
+        loaders: LoaderSet,
+        masked: frozenset[str] = frozenset(),
+        perf_map: bool = False,
     ):
         self.identifier = identifier
         self._engine = engine
         self._loaders = loaders
         self._masked = masked
+        self._perf_map = perf_map
         self._allocator = HostAllocator()
         self._finalizer = weakref.finalize(self, _close_engine, engine, os.getpid())
 
@@ -70,7 +78,10 @@ class LocalDevice(Device):
 
     def prepare_executable(self, record: ExecutableRecord) -> HostExecutable:
         """Load an executable; see ``Device.prepare_executable``."""
-        return self._loaders.load(record)
+        executable = self._loaders.load(record)
+        if self._perf_map:
+            write_symbols(executable.library.symbols)
+        return executable
 
     def queue_execute(
         self,

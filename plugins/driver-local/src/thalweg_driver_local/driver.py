@@ -16,12 +16,16 @@ from thalweg_driver_local.cpu_features import KNOWN_FEATURES, is_known_feature
 from thalweg_driver_local.device import LocalDevice
 from thalweg_driver_local.engine import create_engine
 from thalweg_driver_local.loading import LoaderSet
+from thalweg_driver_local.perf_map import PERF_MAP_VARIABLE, parse_perf_map
 
 THREADS_VARIABLE = "THALWEG_NUM_THREADS"
 PROCESSOR_VARIABLE = "THALWEG_LOCAL_PROCESSOR"
 PROCESSORS = ("auto", "native", "python")
 MAXIMUM_THREADS = 1024
-PARAMETERS = {"local-sync": ("features", "processor"), "local-task": ("features", "processor", "threads")}
+PARAMETERS = {
+    "local-sync": ("features", "perf_map", "processor"),
+    "local-task": ("features", "perf_map", "processor", "threads"),
+}
 
 
 class LocalDriver(Driver):
@@ -51,11 +55,12 @@ class LocalDriver(Driver):
         processor = parse_processor(given.get("processor"), os.environ)
         threads = parse_threads(given.get("threads"), os.environ) if "threads" in known else 1
         masked = parse_masked_features(given.get("features", ""))
+        perf_map = parse_perf_map(given.get("perf_map"), os.environ.get(PERF_MAP_VARIABLE))
         if self._loaders is None:
             self._loaders = LoaderSet.installed(Registry.from_environment())
         identifier = f"{self.name}://" + (f"?{urlencode(sorted(given.items()))}" if given else "")
         engine = create_engine(identifier, processor, threads, background=self.name == "local-task")
-        return LocalDevice(identifier, engine, self._loaders, masked)
+        return LocalDevice(identifier, engine, self._loaders, masked, perf_map)
 
     def dump_device_info(self, path: str = "") -> dict[str, object]:
         """Describe the machine: processors, machine name, executable formats and processor features."""

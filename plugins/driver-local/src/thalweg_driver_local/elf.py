@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from thalweg.api import ModuleFormatError
 
@@ -87,12 +87,16 @@ class Segment:
 
 @dataclass(frozen=True)
 class ElfImage:
-    """What is in an image: its span in bytes, segments, function addresses, (place, addend) relocations."""
+    """What is in an image: its span in bytes, segments, function addresses, (place, addend) relocations.
+
+    ``sizes``: function → bytes of code, as its symbol says, for people; nothing depends on it.
+    """
 
     span: int
     segments: tuple[Segment, ...]
     functions: dict[str, int]
     relocations: tuple[tuple[int, int], ...]
+    sizes: dict[str, int] = field(default_factory=dict)
 
 
 def parse_elf(data: bytes, machine: int) -> ElfImage:
@@ -109,13 +113,15 @@ class _Parser:
         self.machine = machine
         self.segments: list[Segment] = []
         self.dynamic: Segment | None = None
+        self.sizes: dict[str, int] = {}
 
     def parse(self) -> ElfImage:
         self._parse_headers()
         span = self._check_segments()
         tags = self._parse_dynamic()
         functions = self._parse_symbols(tags)
-        return ElfImage(span, tuple(self.segments), functions, tuple(self._parse_relocations(tags, span)))
+        relocations = tuple(self._parse_relocations(tags, span))
+        return ElfImage(span, tuple(self.segments), functions, relocations, self.sizes)
 
     def _unpack(self, layout: str, offset: int, what: str) -> tuple[int, ...]:
         if offset < 0 or offset + struct.calcsize(layout) > len(self.data):
@@ -212,7 +218,7 @@ class _Parser:
         names = self.data[strings : strings + string_size]
         functions: dict[str, int] = {}
         for index in range(1, count):
-            name_at, info, _, section, value, _ = self._unpack(
+            name_at, info, _, section, value, size = self._unpack(
                 "<IBBHQQ", table + index * SYMBOL_SIZE, f"symbol {index}"
             )
             name = _string(names, name_at, index)
@@ -221,6 +227,7 @@ class _Parser:
                 raise _damaged(f"the symbol {name!r} is undefined")
             if binding in (1, 2) and kind in (0, 2):
                 functions[name] = value
+                self.sizes[name] = size
         return functions
 
     def _parse_relocations(self, tags: dict[int, int], span: int) -> Iterator[tuple[int, int]]:

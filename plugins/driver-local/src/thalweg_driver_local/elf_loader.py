@@ -9,7 +9,13 @@ import sys
 import weakref
 
 from thalweg.api import ModuleFormatError, NotSupported, ResourceExhausted
-from thalweg.hal.executable import ExecutableLoader, ExecutableRecord, LoadedLibrary, NativeKernel
+from thalweg.hal.executable import (
+    CodeSymbol,
+    ExecutableLoader,
+    ExecutableRecord,
+    LoadedLibrary,
+    NativeKernel,
+)
 
 from thalweg_driver_local.cpu_features import machine_features
 from thalweg_driver_local.elf import EXECUTE, FORMAT_MACHINES, WRITE, ElfImage, parse_elf
@@ -74,6 +80,10 @@ class MappedImage(LoadedLibrary):
             if segment.flags & EXECUTE:
                 _flush_instruction_cache(self.base + start, end - start)
         self.kernels = tuple(NativeKernel(self.base + offset) for offset in offsets)
+        self.symbols = tuple(
+            CodeSymbol(self.base + address, min(image.sizes[name], image.span - address), name)
+            for name, address in image.functions.items()
+        )
 
     def close(self) -> None:
         """Unmap the image. Idempotent."""
