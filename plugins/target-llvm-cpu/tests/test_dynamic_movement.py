@@ -14,7 +14,7 @@ from dynamic_dispatches import (
 )
 from kernel_harness import Kernel, dispatch_of
 from random_dispatches import cases, epilogue, generator
-from thalweg.extents import Extent, dimension
+from thalweg.extents import Extent, dimension, evaluate
 from thalweg.hal import kernel_abi
 from thalweg.ir.dialects import tw
 
@@ -181,3 +181,15 @@ def test_a_dynamic_part_may_be_empty() -> None:
     check_dynamic(rng, both, [((3, TOKENS), "f32"), ((3, tail), "f32")], "host", given=given)
     fill = lambda f, x: f.structured(tw.PadOp, [x], (3, tail + 2), low=[0, 1], high=[0, 1], value=2.5)
     check_dynamic(rng, fill, [((3, tail), "f32")], "host", given=given)
+
+
+def test_one_image_of_a_dynamic_batch_is_divided() -> None:
+    rng = generator("one image", 0)
+    half = (TOKENS, 8, 64, 64)
+    build = lambda f, x, y: f.structured(tw.ConcatOp, [[x, y]], (TOKENS, 16, 64, 64), axis=1)
+    given = [{"tokens": n} for n in (1, 2, 5)]
+    kernel = check_dynamic(rng, build, [(half, "f32"), (half, "f32")], "host", given=given)
+    assert evaluate(kernel.plan.kernel.workgroup_count[0], {"tokens": 1}) > 4
+    build = lambda f, x, y: f.elementwise([x, y], lambda s, a, b: s.addf(a, b))
+    kernel = check_dynamic(rng, build, [(half, "f32"), ((8, 1, 1), "f32")], "host", given=given)
+    assert evaluate(kernel.plan.kernel.workgroup_count[0], {"tokens": 1}) > 2

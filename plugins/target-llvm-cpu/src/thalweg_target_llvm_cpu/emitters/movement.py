@@ -11,7 +11,7 @@ from operator import index
 from typing import Any
 
 from thalweg.codegen.target import DispatchPlan, KernelPlan
-from thalweg.extents import Extent, ceil_divide, is_static, maximum, upper_bound
+from thalweg.extents import Extent, ceil_divide, is_static, maximum
 from thalweg.hal.kernel_abi import STATUS_INDEX_OUT_OF_RANGE
 from thalweg.ir import Dispatch, element_name, extents_of
 from thalweg.ir.attributes import ints, number
@@ -30,12 +30,12 @@ from thalweg_target_llvm_cpu.emitters.access import (
 )
 from thalweg_target_llvm_cpu.emitters.epilogue import Epilogue, Groups
 from thalweg_target_llvm_cpu.emitters.nest import (
-    MAX_WORKGROUPS,
     Level,
     Split,
     by_lanes,
     fitting_lanes,
     lanes_for,
+    leading_levels,
     nest,
     split,
     vectors,
@@ -72,19 +72,9 @@ def plan(dispatch: Dispatch, settings: Mapping[str, Any]) -> DispatchPlan:
         leading = [max(share.leading, 1 if count > 1 else 0) for share in shares]
     else:
         count = workgroups_for(elements * each)
-        leading = [_leading(part.levels) for part in parts]
+        leading = [leading_levels(part.levels, elements * each) for part in parts]
     splits = [_with_count(part, levels, count).parameters() for part, levels in zip(parts, leading)]
     return DispatchPlan(KernelPlan((count, 1, 1), parameters={"emitter": NAME, "splits": splits}))
-
-
-def _leading(levels: Sequence[Level]) -> int:
-    """Return how many levels may make enough trips for all workgroups."""
-    trips: Extent = 1
-    for count, level in enumerate(levels):
-        if upper_bound(trips) >= MAX_WORKGROUPS:
-            return count
-        trips = trips * level.trips
-    return len(levels)
 
 
 def _with_count(part: _Part, leading: int, count: Extent) -> Split:

@@ -30,6 +30,8 @@ from thalweg_target_llvm_cpu.builder import Int, KernelBuilder
 WORKGROUP_COST = 1 << 15
 """The least work, in bytes touched or their equivalent, that is worth a workgroup of its own."""
 MAX_WORKGROUPS = 64
+TRIP_COST = 1 << 11
+"""The least work, in the same measure, of a trip that is found by dividing by dynamic extents."""
 
 
 @dataclass(frozen=True)
@@ -113,15 +115,24 @@ def workgroups_for(cost: Extent) -> Extent:
     return maximum(1, minimum(MAX_WORKGROUPS, floor_divide(cost, WORKGROUP_COST)))
 
 
-def _dynamic_split(levels: Sequence[Level], cost: Extent) -> Split:
-    """Divide as many leading levels as may make enough trips; among how many workgroups follows from the cost
-    at the call.
+def leading_levels(levels: Sequence[Level], cost: Extent) -> int:
+    """Return how many leading levels of a dynamic nest to divide: until they make enough trips for all
+    workgroups, whatever the call, as long as a typical trip is worth the division by which it is found.
     """
-    leading = 0
     trips: Extent = 1
-    while upper_bound(trips) < MAX_WORKGROUPS and leading < len(levels):
-        trips = trips * levels[leading].trips
-        leading += 1
+    for count, level in enumerate(levels):
+        more = trips * level.trips
+        fine = typical(cost) < TRIP_COST * typical(more)
+        if lower_bound(trips) >= MAX_WORKGROUPS or (upper_bound(trips) >= MAX_WORKGROUPS and fine):
+            return count
+        trips = more
+    return len(levels)
+
+
+def _dynamic_split(levels: Sequence[Level], cost: Extent) -> Split:
+    """Divide leading levels; among how many workgroups follows from the cost at the call."""
+    leading = leading_levels(levels, cost)
+    trips = prod(level.trips for level in levels[:leading])
     chunk = maximum(1, ceil_divide(trips, workgroups_for(cost)))
     return Split(leading, chunk, ceil_divide(trips, chunk))
 
