@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from thalweg.compiler.api import CompileResult
     from thalweg.hal.driver import Device, Driver
     from thalweg.module.module import Module
+    from thalweg.parameters import ParameterSource
 
 ProgressCallback = Callable[[str, float, str], None]
 """Called with the phase's name, the fraction done (0…1) and a detail for people."""
@@ -89,6 +90,8 @@ def compile(
     compile_to: Literal["end"] = "end",
     dump_dir: str | os.PathLike[str] | None = None,
     cache: bool | None = None,
+    parameters: ParameterSource = None,
+    parameters_out: str | os.PathLike[str] | None = None,
     progress: ProgressCallback | None = None,
     registry: Registry | None = None,
     **options: Any,
@@ -102,6 +105,8 @@ def compile(
     compile_to: str,
     dump_dir: str | os.PathLike[str] | None = None,
     cache: bool | None = None,
+    parameters: ParameterSource = None,
+    parameters_out: str | os.PathLike[str] | None = None,
     progress: ProgressCallback | None = None,
     registry: Registry | None = None,
     **options: Any,
@@ -114,6 +119,8 @@ def compile(
     compile_to: str = "end",
     dump_dir: str | os.PathLike[str] | None = None,
     cache: bool | None = None,
+    parameters: ParameterSource = None,
+    parameters_out: str | os.PathLike[str] | None = None,
     progress: ProgressCallback | None = None,
     registry: Registry | None = None,
     **options: Any,
@@ -125,6 +132,9 @@ def compile(
         that the data file ``known_plugins.toml`` prefers, or the only one.
     :param cache: whether the module is taken from the compile cache, and kept there. By default a model's
         file is, a model in memory is not. What stops before ``end`` or is dumped is always compiled.
+    :param parameters: parameter files, as for ``load``: constants that they hold are left outside the module.
+    :param parameters_out: ``[SCOPE=]FILE`` (``.safetensors``, ``.irpa``): the other constants are written
+        there and left outside the module. See ``docs/reference/parameters.md``.
     :param options: options of the plugins, by keyword: ``target_cpu="host"``. An option that makes variants
         takes several values: ``target_cpu=["x86-64-v3", "x86-64-v4"]``.
     :returns: the module; the MLIR text if ``compile_to`` is a phase before ``end``.
@@ -137,9 +147,15 @@ def compile(
     routed = route_options(option_owners(registry, backends), options) if options else {}
     source = Path(model) if isinstance(model, str | os.PathLike) else model
     settings = {"target_backends": backends, "options": routed, "opt_level": opt_level}
+    outside = None
+    if parameters is not None or parameters_out is not None:
+        from thalweg.parameters.outside import OutsideParameters  # imports NumPy
+
+        outside = OutsideParameters(parameters, parameters_out, compile_to)
     wanted = isinstance(source, Path) if cache is None else cache
     if wanted and compile_to == "end" and dump_dir is None:
-        return _compile_cached(source, settings, progress, registry)
+        module = _compile_cached(source, settings, progress, registry)
+        return outside.move(module) if outside else module
     result = import_compiler().compile_model(
         source,
         compile_to=compile_to,
@@ -148,7 +164,9 @@ def compile(
         registry=registry,
         **settings,
     )
-    return result.module if compile_to == "end" else result.text
+    if compile_to != "end":
+        return result.text
+    return outside.move(result.module) if outside else result.module
 
 
 def _compile_cached(
@@ -213,6 +231,7 @@ def load(
     module: Module | str | os.PathLike[str],
     device: str | Device | None = None,
     *,
+    parameters: ParameterSource = None,
     registry: Registry | None = None,
     **settings: Any,
 ) -> Any:
@@ -221,8 +240,11 @@ def load(
     :param module: what ``compile`` returned, or the path of a module file.
     :param device: a URI or a device; by default the installed driver that ``known_plugins.toml`` prefers;
         without any, variants that run inline in the host.
+    :param parameters: where constants are that the module keeps outside: ``[SCOPE=]FILE``, a path, several,
+        a mapping from scopes to paths, or what ``thalweg.parameters.open_parameters`` returned.
     :param settings: ``verify`` and ``allow_native``; see ``thalweg.runtime.load``.
     :raises ModuleFormatError: the file is damaged, truncated or too new.
+    :raises ParameterError: a parameter is missing or not what the module asks for.
     """
     from thalweg.runtime import load as load_program  # imports NumPy
 
@@ -230,7 +252,7 @@ def load(
     if device is None and registry.names("thalweg.hal_drivers"):
         device = registry.preferred("thalweg.hal_drivers")
     try:
-        return load_program(module, device=device, registry=registry, **settings)
+        return load_program(module, device=device, parameters=parameters, registry=registry, **settings)
     except NotSupported:
         if device is None:  # without a driver only inline variants run; say what to install for the others
             registry.preferred("thalweg.hal_drivers")

@@ -17,7 +17,6 @@ from thalweg.parameters.file import ParameterFile, StoredTensor
 from thalweg.parameters.index import ParameterIndex
 
 _NEAREST_OF = 5000
-_WHAT_TO_DO = "--parameters=[SCOPE=]FILE, or thalweg.load(..., parameters=...)"
 
 
 def bind_parameters(
@@ -57,23 +56,24 @@ def _check_present(module: Module, wanted: list[Parameter], index: ParameterInde
     first, scopes = missing[0], index.scopes()
     head = f"module {module.name!r} needs {first}"
     tail = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-    option = f"--parameters={first.scope}=FILE" if first.scope else "--parameters=FILE"
+    spec = f"{first.scope}=FILE" if first.scope else "FILE"
+    remedy = f"give --parameters={spec}, or thalweg.load(..., parameters={spec!r})"
     if not index.files:
-        raise ParameterError(f"{head}{tail}, and no parameter file was given; give {option} ({_WHAT_TO_DO})")
+        raise ParameterError(f"{head}{tail}, and no parameter file was given; {remedy}")
     files = scopes.get(first.scope)
     if files is None:
         given = ", ".join(
             f"{scope_text(scope)} ({', '.join(file.where for file in several)})"
             for scope, several in scopes.items()
         )
-        raise ParameterError(f"{head}{tail}; the files given are of {given}; give {option} ({_WHAT_TO_DO})")
+        raise ParameterError(f"{head}{tail}; the files given are of {given}; {remedy}")
     names = [name for file in files for name in file.tensors]
     near = difflib.get_close_matches(first.name, names, n=1) if len(names) <= _NEAREST_OF else []
     hint = f" (nearest: {near[0]!r})" if near else ""
     where = ", ".join(file.where for file in files)
     raise ParameterError(
-        f"{head}{tail}, not among the {len(names)} tensors of {where}{hint}; give the file that was written"
-        f" or named when the module was compiled ({_WHAT_TO_DO})"
+        f"{head}{tail}, not among the {len(names)} tensors of {where}{hint}; {remedy}, with"
+        " the file that the compilation wrote or was given"
     )
 
 

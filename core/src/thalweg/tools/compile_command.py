@@ -15,6 +15,7 @@ from thalweg.plugin.option_routing import OptionOwner, option_owners, route_opti
 from thalweg.plugin.registry import Registry
 from thalweg.tools.arguments import Parser, comma_list
 from thalweg.tools.listing import print_target_backends
+from thalweg.tools.parameter_options import add_outside_options, moving_outside
 from thalweg.tools.target_choice import choose_target_backends
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def configure(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
         action="store_true",
         help="leave out what compare, benchmark --profile and run --trace-dispatches know of kernels",
     )
+    add_outside_options(parser)
     parser.add_argument(
         "--list-target-backends", action="store_true", help="print the installed target backends"
     )
@@ -72,7 +74,8 @@ def run(options: argparse.Namespace) -> int:
     if options.output in (None, "-"):
         if options.compile_to == LAST_PHASE:
             raise InvalidArgument("a module is not written to standard output; name a file with -o")
-        result, _ = _compile(options, _settings(options))
+        with moving_outside(options):  # refuses, as there is no module
+            result, _ = _compile(options, _settings(options))
         sys.stdout.write(result.text)
         return 0
     _compile_to_file(options)
@@ -198,12 +201,14 @@ def _compile_to_file(options: argparse.Namespace) -> None:
     from thalweg.tools.output_file import replacing  # importing it is wasted on a wrong command line
 
     start = time.perf_counter()
-    with replacing(options.output) as temporary:
+    with replacing(options.output) as temporary, moving_outside(options) as move_outside:
         if options.compile_to != LAST_PHASE:
             result, _ = _compile(options, _settings(options))
             temporary.write_text(result.text, "utf-8")
             return
         found = _make_module(options, temporary)
+        if move_outside is not None:
+            move_outside(temporary)
     if options.verbose or sys.stderr.isatty():
         seconds = time.perf_counter() - start
         size = Path(options.output).stat().st_size

@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thalweg.extents import as_json
+from thalweg.tools.parameter_options import add_parameters_option
 
 if TYPE_CHECKING:
-    from thalweg.module.module import Module, Variant
+    from thalweg.module.module import Module, Parameter, Variant
     from thalweg.module.program import TensorSignature
 
 
 def configure(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
     """Add the options of ``thalweg inspect``."""
     parser.add_argument("module", metavar="MODULE", help="the module's file (.twm)")
+    add_parameters_option(parser, "check that these hold what the module keeps outside")
     parser.add_argument("--verify", choices=("code", "full"), default="code", help="full: the constants too")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -25,9 +27,12 @@ def configure(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print what there is, for people or as JSON."""
     from thalweg.module.file import read_module  # imports NumPy
+    from thalweg.parameters import bind_parameters, open_parameters
     from thalweg.tools.compile_report import read_report
 
     module = read_module(options.module, options.verify)
+    if options.parameters:
+        bind_parameters(module, module.parameters, open_parameters(options.parameters), options.verify)
     path = Path(options.module)
     description = describe_module(module, path.stat().st_size, read_report(path))
     print(json.dumps(description, indent=2) if options.json else _text(description, path.name))
@@ -54,6 +59,7 @@ def describe_module(module: Module, file_bytes: int, report: dict[str, Any] | No
             "count": len(module.constants),
             "bytes": sum(array.nbytes for array in module.constants.values()),
         },
+        "parameters": [_describe_parameter(parameter) for parameter in module.parameters.values()],
         "variants": [_describe_variant(variant, module) for variant in module.variants],
         "phase_seconds": report["phase_seconds"] if report else None,
         "total_seconds": report["total_seconds"] if report else None,
@@ -68,6 +74,17 @@ def _describe_tensor(tensor: TensorSignature) -> dict[str, Any]:
     }
 
 
+def _describe_parameter(parameter: Parameter) -> dict[str, Any]:
+    return {
+        "scope": parameter.scope,
+        "name": parameter.name,
+        "dtype": parameter.dtype,
+        "shape": list(parameter.shape),
+        "bytes": parameter.nbytes,
+        "sha256": parameter.sha256,
+    }
+
+
 def _describe_variant(variant: Variant, module: Module) -> dict[str, Any]:
     return {
         "name": variant.name,
@@ -77,7 +94,7 @@ def _describe_variant(variant: Variant, module: Module) -> dict[str, Any]:
         "statistics": dict(variant.statistics),
         "constants": {
             "count": len(variant.constants),
-            "bytes": sum(module.constants[key].nbytes for key in variant.constants),
+            "bytes": sum(module.constant_bytes(key) for key in variant.constants),
         },
         "executables": [
             {
@@ -100,6 +117,7 @@ def _text(description: dict[str, Any], file_name: str) -> str:
         f"{file_name}: module {description['name']!r}, {_size(description['file_bytes'])}",
         f"producer: {description['producer']}",
         f"constants: {constants['count']}, {_size(constants['bytes'])}",
+        *_parameter_lines(description["parameters"]),
         f"required features: {', '.join(description['required_features']) or 'none'}",
         "functions:",
     ]
@@ -112,6 +130,18 @@ def _text(description: dict[str, Any], file_name: str) -> str:
         lines += _variant_lines(variant)
     lines += _phase_lines(description)
     return "\n".join(lines)
+
+
+def _parameter_lines(parameters: list[dict[str, Any]]) -> list[str]:
+    """Say what is needed of each scope; ``--json`` lists every parameter."""
+    scopes: dict[str, list[int]] = {}
+    for parameter in parameters:
+        scopes.setdefault(parameter["scope"], []).append(parameter["bytes"])
+    return [
+        f"parameters outside, {f'scope {scope!r}' if scope else 'default scope'}:"
+        f" {len(sizes)}, {_size(sum(sizes))}"
+        for scope, sizes in scopes.items()
+    ]
 
 
 def _variant_lines(variant: dict[str, Any]) -> list[str]:

@@ -23,6 +23,7 @@ from thalweg.python_api import load
 from thalweg.runtime.dimensions import Dimensions
 from thalweg.runtime.program import Program
 from thalweg.tools.arguments import required
+from thalweg.tools.parameter_options import add_parameters_option
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ def add_function_options(parser: argparse.ArgumentParser) -> None:
         metavar="SPEC",
         help="an input: 2x2xi32=1 2 3 4, 4xf32=0, 3, @a.npy, +a.npy, *a.npy, 4xf32=@a.bin, NAME=SPEC",
     )
+    add_parameters_option(parser, "where constants are that the module keeps outside")
     parser.add_argument("--verify", choices=("code", "full"), default="code", help="full: the constants too")
     parser.add_argument("--no-native", action="store_true", help="refuse modules that hold machine code")
 
@@ -88,7 +90,14 @@ def loaded_function(
     options: argparse.Namespace, module: Module, signature: FunctionSignature, registry: Registry
 ) -> Iterator[LoadedFunction]:
     """Load ``module`` onto the device that the options name, and close the program at the end."""
-    program = load(module, options.device, registry=registry, allow_native=not options.no_native)
+    program = load(
+        module,
+        options.device,
+        registry=registry,
+        verify=options.verify,
+        allow_native=not options.no_native,
+        parameters=options.parameters,
+    )
     try:
         device = None if program.variant.inline else program.device
         name = "host" if device is None else device.identifier
