@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "cache": "show or empty the compile cache",
     "opt": "run compiler passes on MLIR text",
     "plugins": "show the installed plugins",
+    "new": "write a package to start a plugin from",
 }
 """Subcommand → its line in the help. ``thalweg.tools.<name>_command`` is imported when it is chosen."""
 
