@@ -1,7 +1,7 @@
 """Names for loaded kernels, for ``perf``: lines of ``/tmp/perf-PID.map``.
 
-The form is that of Linux (``tools/perf/Documentation/jit-interface.txt``): start and size in hexadecimal, then
-the name. The file is the process's own; it stays after the end, when ``perf report`` reads it.
+The form is Linux's (``tools/perf/Documentation/jit-interface.txt``): start and size in hexadecimal, then the
+name. The file is the process's own; it stays after the end, when ``perf report`` reads it.
 """
 
 from __future__ import annotations
