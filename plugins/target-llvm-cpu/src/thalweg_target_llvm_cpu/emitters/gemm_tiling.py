@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from operator import index
 from typing import Any
 
-from thalweg.extents import Extent, as_json, ceil_divide, from_json, is_static, minimum
+from thalweg.extents import Extent, as_json, ceil_divide, from_json, is_static, maximum, minimum
 
 from thalweg_target_llvm_cpu.emitters.gemm_problem import Problem
 from thalweg_target_llvm_cpu.emitters.nest import typical
@@ -119,9 +119,9 @@ def _split(problem: Problem, panels: Extent, blocks: Extent) -> tuple[Extent, Ex
     once.
     """
     if not is_static((problem.flops, panels, blocks)):
-        wanted = ceil_divide(WORKGROUPS, problem.batch)
-        panel_chunks = minimum(panels, wanted)
-        return panel_chunks, minimum(blocks, ceil_divide(wanted, panel_chunks))
+        wanted = maximum(1, ceil_divide(WORKGROUPS, problem.batch))
+        panel_chunks = maximum(1, minimum(panels, wanted))
+        return panel_chunks, maximum(1, minimum(blocks, ceil_divide(wanted, panel_chunks)))
     wanted = max(1, min(WORKGROUPS, index(problem.flops) // WORKGROUP_FLOPS))
     wanted = ceil_divide(wanted, problem.batch)
     panel_chunks = minimum(panels, wanted)
