@@ -362,3 +362,11 @@ class TestPreference:
     def test_none(self, site):
         with pytest.raises(UnknownName, match=r"^no target backend is installed; pip install dist-best$"):
             Registry([], known=self.known).preferred(TARGETS)
+
+
+def test_a_distribution_without_a_summary_is_listed(site):
+    site.driver("plain")
+    (metadata,) = site.folder.glob("dist_plain-*.dist-info/METADATA")
+    metadata.write_text("Metadata-Version: 2.1\nName: dist-plain\nVersion: 1.2.3\n")
+    (record,) = Registry.from_environment({}).records()
+    assert (record.name, record.distribution, record.available) == ("plain", "dist-plain", True)

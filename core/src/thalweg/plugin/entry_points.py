@@ -64,7 +64,7 @@ class PluginEntry:
     @cached_property
     def distribution_summary(self) -> str:
         """The one-line summary of the distribution's metadata, if it has one."""
-        return (self.metadata.metadata["Summary"] or "") if self.metadata is not None else ""
+        return (self.metadata.metadata.get("Summary") or "") if self.metadata is not None else ""
 
     @property
     def provider(self) -> str:

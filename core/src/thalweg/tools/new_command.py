@@ -88,24 +88,19 @@ def check_name(kind: str, name: str, registry: Registry) -> None:
     """
     if not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
         raise InvalidArgument(
-            f"{name!r} cannot be the name of a plugin; write at most {LONGEST_NAME} lower-case letters, digits"
-            " and single hyphens between them, the first a letter, as in 'my-card'"
+            f"{name!r} cannot be the name of a plugin; write at most {LONGEST_NAME} lower-case letters,"
+            " digits and single hyphens between them, the first a letter, as in 'my-card'"
         )
     template = TEMPLATES[kind]
     for group in template.groups:
-        for claim in registry.claims(group, name):
-            raise InvalidArgument(
-                f"the name {name!r} is taken: {claim.provider} has a {KINDS[group]} of that name"
-            )
-        owner = registry.known.distribution(group, name)
-        if owner is not None:
-            raise InvalidArgument(
-                f"the name {name!r} is taken: {owner} is to have a {KINDS[group]} of that name"
-            )
+        owners = [claim.provider for claim in registry.claims(group, name)]
+        for owner in (*owners, registry.known.distribution(group, name)):
+            if owner is not None:
+                raise InvalidArgument(f"the name {name!r} is taken: it is the {KINDS[group]} of {owner}")
     distribution = f"{template.stem}-{name}"
     known = {plugin.distribution for plugin in registry.known.plugins}
     if distribution in known or any(importlib_metadata.distributions(name=distribution)):
-        raise InvalidArgument(f"the name {name!r} is taken: there is a distribution {distribution} already")
+        raise InvalidArgument(f"the name {name!r} is taken: there is a distribution named {distribution}")
 
 
 def render(kind: str, name: str) -> dict[str, str]:
