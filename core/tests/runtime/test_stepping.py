@@ -26,7 +26,9 @@ def test_what_a_step_wrote_can_be_read_and_replaced(program, x, s):
     dispatches = [i for i, c in enumerate(stepped.commands) if isinstance(c, DispatchCommand)]
     for number in range(dispatches[0] + 1):
         stepped.prepare(number)()
-    x_span, weight, product = stepped.commands[dispatches[0]].bindings
+    first = stepped.commands[dispatches[0]]
+    assert isinstance(first, DispatchCommand)
+    x_span, weight, product = first.bindings
     values, factors = (stepped.read(span).view(np.float32) for span in (x_span, weight))
     np.testing.assert_array_equal(values, x.reshape(-1))
     np.testing.assert_array_equal(stepped.read(product).view(np.float32), values * factors)
