@@ -92,9 +92,8 @@ def test_a_death_without_a_place_for_the_reproducer_is_still_one_message(
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda: open(tmp_path / "stderr", "w+b"))  # noqa: SIM115
     monkeypatch.setenv("CRASHING_PLUGIN", "exit")
     line = mistake("compile", model, "-o", tmp_path / "out.twm")
-    assert (
-        f"died on a computed op (kernel {KERNEL}) (exit status 7); a reproducer cannot be written to {tmp_path}/full" in line
-    )
+    reason = f"(exit status 7); a reproducer cannot be written to {tmp_path}/full"
+    assert f"died on a computed op (kernel {KERNEL}) {reason}" in line
 
 
 def test_a_worker_that_cannot_be_started_is_one_message(mistake, model, tmp_path, monkeypatch):
