@@ -122,3 +122,13 @@ def test_values_are_bounded():
     with pytest.raises(InvalidArgument, match="'tokens' has no value"):
         evaluate(TOKENS, {"heads": 1})
     assert isinstance(TOKENS, Expression)
+
+
+def test_a_polynomial_that_divides_another_is_taken_out():
+    assert (HEADS * TOKENS * 12) // (HEADS * 4) == TOKENS * 3
+    rows = (TOKENS - 1) // 2 + 1
+    assert (HEADS * rows * (TOKENS + 3)) // (rows * HEADS) == TOKENS + 3
+    assert (HEADS * TOKENS + HEADS) // (TOKENS + 1) == HEADS
+    inexact = (HEADS * TOKENS + 1) // HEADS
+    assert evaluate(inexact, {"heads": 4, "tokens": 5}) == 5
+    assert evaluate((TOKENS * 3) // (TOKENS * 2), {"tokens": 5}) == 1

@@ -210,7 +210,8 @@ def floor_divide(numerator: Extent, divisor: Extent) -> Extent:
     if numerator == divisor:
         return 1
     if not isinstance(divisor, int):
-        return _atom(Operation("//", numerator, divisor))
+        exact = _exact_quotient(numerator, divisor)
+        return _atom(Operation("//", numerator, divisor)) if exact is None else exact
     whole: Extent = 0
     rest: Extent = 0
     for monomial, coefficient in _terms(numerator):
@@ -225,6 +226,27 @@ def floor_divide(numerator: Extent, divisor: Extent) -> Extent:
     if lower_bound(rest) >= 0 and upper_bound(rest) < divisor:
         return whole
     return whole + _atom(Operation("//", rest, divisor))
+
+
+def _exact_quotient(numerator: Extent, divisor: Expression) -> Extent | None:
+    """Return the polynomial that times ``divisor`` is ``numerator``, if long division finds one."""
+    lead, scale = divisor.terms[0]
+    quotient: Extent = 0
+    for _ in range(MAX_TERMS):
+        if not isinstance(numerator, Expression):
+            return quotient if numerator == 0 else None
+        monomial, coefficient = numerator.terms[0]
+        rest = list(monomial)
+        for atom in lead:
+            if atom not in rest:
+                return None
+            rest.remove(atom)
+        if coefficient % scale:
+            return None
+        term = _term(tuple(rest), coefficient // scale)
+        quotient += term
+        numerator = numerator - term * divisor
+    return None
 
 
 def ceil_divide(numerator: Extent, divisor: Extent) -> Extent:
