@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from thalweg.api import InvalidArgument
 from thalweg.dtypes import dtype_name, numpy_dtype
-from thalweg.extents import Extent, format_shape, is_static
+from thalweg.extents import Extent, format_shape, is_static, lower_bound
 from thalweg.extents import broadcast_shapes as broadcast_extents
 from thalweg.ir import FunctionBuilder, element_name, extents_of
 from thalweg.ir.dialects import tw
@@ -78,6 +78,19 @@ class Emitter:
     def _empty(self, shape: Sequence[Extent], dtype: str) -> Tensor:
         return self.constant(np.empty(tuple(shape), numpy_dtype(dtype)))
 
+    # -- limits ----------------------------------------------------------------------------------------------
+
+    def at_least(self, extent: Extent, minimum: int, reason: str) -> None:
+        """Say that the program is right only where ``extent`` is at least ``minimum``; the call checks it.
+
+        :raises InvalidArgument: the extent is a number, and smaller.
+        """
+        if lower_bound(extent) >= minimum:
+            return
+        if isinstance(extent, int):
+            raise InvalidArgument(f"{reason}: {extent} is less than {minimum}")
+        self.builder.limit(-extent, -minimum, reason)
+
     # -- elementwise -----------------------------------------------------------------------------------------
 
     def map(
@@ -119,7 +132,9 @@ class Emitter:
         """Convert the elements; see ``Scalar.cast``."""
         if x.dtype == dtype:
             return x
-        return self.map([x], lambda v: v, dtype, widen=False)
+        result = self.map([x], lambda v: v, dtype, widen=False)
+        result.counts = x.counts if dtype in ("i32", "i64") else None
+        return result
 
     def reduce(
         self,
@@ -194,7 +209,7 @@ class Emitter:
     def broadcast_to(self, x: Tensor, shape: Sequence[Extent]) -> Tensor:
         """Broadcast as NumPy does."""
         if len(shape) < x.rank or broadcast_shapes(x.shape, shape) != tuple(shape):
-            raise InvalidArgument(f"{list(x.shape)} does not broadcast to {list(shape)}")
+            raise InvalidArgument(f"{format_shape(x.shape)} does not broadcast to {format_shape(shape)}")
         if tuple(shape) == x.shape:
             return x
         if 0 in shape:
@@ -239,7 +254,7 @@ class Emitter:
     def concat(self, inputs: Sequence[Tensor], axis: int) -> Tensor:
         """Concatenate along ``axis``."""
         axis %= inputs[0].rank
-        full = [x for x in inputs if x.shape[axis]]
+        full = [x for x in inputs if x.shape[axis] != 0]
         shape = list(inputs[0].shape)
         shape[axis] = sum(x.shape[axis] for x in inputs)
         if len(full) == 1:
@@ -264,7 +279,7 @@ class Emitter:
     def matmul(self, a: Tensor, b: Tensor) -> Tensor:
         """Product of the last two dimensions; the leading ones are broadcast. ``a``, ``b`` have rank ≥ 2."""
         if a.shape[-1] != b.shape[-2]:
-            raise InvalidArgument(f"cannot multiply {list(a.shape)} by {list(b.shape)}")
+            raise InvalidArgument(f"cannot multiply {format_shape(a.shape)} by {format_shape(b.shape)}")
         batch = broadcast_shapes(a.shape[:-2], b.shape[:-2])
         shape = (*batch, a.shape[-2], b.shape[-1])
         if 0 in shape or a.shape[-1] == 0:

@@ -55,7 +55,11 @@ def fold(proto: onnx.NodeProto, opset: int, inputs: Sequence[Tensor | None]) -> 
         or any(x.array is None for x in present)
     ):
         return None
-    if not present or sum(x.size for x in present) > LIMIT or _result_size(proto, inputs) > LIMIT:
+    if (
+        not present
+        or sum(x.array.size for x in present if x.array is not None) > LIMIT
+        or _result_size(proto, inputs) > LIMIT
+    ):
         return None
     if any(attribute.HasField("g") or attribute.graphs for attribute in proto.attribute):
         return None
@@ -76,7 +80,7 @@ def fold(proto: onnx.NodeProto, opset: int, inputs: Sequence[Tensor | None]) -> 
 def _evaluate(proto: onnx.NodeProto, opset: int, inputs: Sequence[Tensor | None]) -> Sequence[object] | None:
     names = [name for name in proto.input if name]
     infos = [
-        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(x.array.dtype), x.shape)
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(x.array.dtype), x.array.shape)
         for name, x in dict(zip(proto.input, inputs)).items()
         if x is not None and x.array is not None
     ]
@@ -98,7 +102,7 @@ def _result_size(proto: onnx.NodeProto, inputs: Sequence[Tensor | None]) -> int:
     arrays = [None if x is None else x.array for x in inputs]
     op = proto.op_type
     if op not in SHAPED_BY_VALUE:
-        sizes = [x.size for x in inputs if x is not None]
+        sizes = [array.size for array in arrays if array is not None]
         return (
             int(np.prod([max(size, 1) for size in sizes], dtype=np.float64))
             if len(sizes) < 3

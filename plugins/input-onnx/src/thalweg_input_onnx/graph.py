@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from thalweg.api import InvalidArgument
 from thalweg.dtypes import dtype_name, numpy_dtype
-from thalweg.extents import Extent, UnknownOrder
+from thalweg.extents import Extent, UnknownOrder, format_shape, names_in
 from thalweg.ir import Program
 
 import thalweg_input_onnx.ops  # noqa: F401  (fills the table of ops)
@@ -22,12 +22,12 @@ from thalweg_input_onnx.model_file import Model, check_model, without_large_init
 from thalweg_input_onnx.node import Node, element_dtype, node_name
 from thalweg_input_onnx.registry import OPS, find_schema
 from thalweg_input_onnx.shape_arithmetic import fold_extents
-from thalweg_input_onnx.signature import graph_inputs
+from thalweg_input_onnx.signature import Dimensions, Size, graph_inputs
 from thalweg_input_onnx.tensor import Tensor
 from thalweg_input_onnx.typing_rules import check_input_types
 
 
-def import_graph(model: Model, sizes: Mapping[str, int]) -> Program:
+def import_graph(model: Model, sizes: Mapping[str, Size]) -> Program:
     """Import a model's graph as the function ``main``.
 
     :param sizes: sizes of dynamic dimensions, by name or ``INPUT:AXIS``.
@@ -37,10 +37,10 @@ def import_graph(model: Model, sizes: Mapping[str, int]) -> Program:
     undefined = [problem for node in model.proto.graph.node if (problem := _undefined(model, node))]
     if undefined:  # the checker would refuse the model at the first of them
         raise unsupported(undefined + _unknown_ops(model, model.proto.graph, {p.node for p in undefined}))
-    signature = graph_inputs(model, sizes)
+    signature, dimensions = graph_inputs(model, sizes)
     check_dataflow(model.proto.graph, model.label)
     check_model(model)
-    return _GraphImporter(model, inline_functions(model), signature).run()
+    return _GraphImporter(model, inline_functions(model), signature, dimensions).run()
 
 
 Signature = Sequence[tuple[str, tuple[Extent, ...], str]]
@@ -50,11 +50,12 @@ Signature = Sequence[tuple[str, tuple[Extent, ...], str]]
 class _GraphImporter:
     """The state of one import: the tensors by name, and the problems met so far."""
 
-    def __init__(self, model: Model, inlined: Model, signature: Signature):
+    def __init__(self, model: Model, inlined: Model, signature: Signature, dimensions: Dimensions):
         self.model = model
         self.inlined = inlined
         graph = self.graph = inlined.proto.graph
         self.signature = signature
+        self.dimensions = dimensions
         self.emitter = Emitter(self.signature)
         self.tensors: dict[str, Tensor] = {}
         self.problems: list[Problem] = []
@@ -110,11 +111,10 @@ class _GraphImporter:
         except UnsupportedForm as form:
             self._problem(proto, form)
             return self._stand_in(proto)
-        except UnknownOrder as error:
-            remedy = "give the dimension a size with --onnx-dim NAME=VALUE"
-            self._problem(proto, UnsupportedForm(f"a dynamic dimension here: {error}", remedy))
-            return self._stand_in(proto)
         except InvalidArgument as error:
+            if (form := self._dynamic_form(inputs, error)) is not None:
+                self._problem(proto, form)
+                return self._stand_in(proto)
             raise InvalidArgument(
                 f"{self.model.label}: node {node_name(proto)!r} ({proto.op_type}): {error}"
             ) from None
@@ -135,8 +135,8 @@ class _GraphImporter:
         if (arrays := fold(proto, opset, inputs)) is not None:
             return [self.emitter.constant(array) for array in arrays]
         node = Node(proto, opset, schema.since_version)
-        if (extents := fold_extents(node, inputs)) is not None:
-            return [self.emitter.known_extents(extents, inputs[0].dtype if inputs[0] is not None else "i64")]
+        if (folded := fold_extents(node, inputs)) is not None:
+            return [self.emitter.known_extents(*folded)]
         function = OPS.function(schema.domain, proto.op_type, schema.since_version)
         assert function is not None
         result = function(self.emitter, node, *inputs)
@@ -149,11 +149,24 @@ class _GraphImporter:
                 )
         return outputs
 
+    def _dynamic_form(
+        self, inputs: Sequence[Tensor | None], error: InvalidArgument
+    ) -> UnsupportedForm | None:
+        """Say which dimensions must have sizes for a node that is refused where they have none."""
+        present = [x for x in inputs if x is not None]
+        elements = [e for x in present if x.extents is not None for e in x.extents.ravel().tolist()]
+        names = names_in([*(extent for x in present for extent in x.shape), *elements])
+        if not names:
+            return None
+        shapes = ", ".join(format_shape(x.shape) for x in present)
+        what = "its form depends on the call" if isinstance(error, UnknownOrder) else "not for every size"
+        return UnsupportedForm(f"{what} (inputs {shapes}): {error}", self.dimensions.remedy(names))
+
     def _malformed(
         self, proto: onnx.NodeProto, inputs: Sequence[Tensor | None], error: Exception
     ) -> InvalidArgument:
         """Say what is wrong with a node that its function stumbled over, in onnx's words where it knows."""
-        types = ", ".join("none" if x is None else f"{list(x.shape)} {x.dtype}" for x in inputs)
+        types = ", ".join("none" if x is None else f"{format_shape(x.shape)} {x.dtype}" for x in inputs)
         where = f"{self.model.label}: node {node_name(proto)!r} ({proto.op_type}, inputs {types or 'none'})"
         if found := self._inference_error():
             return InvalidArgument(f"{where}: {found}")

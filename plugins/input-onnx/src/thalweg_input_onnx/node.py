@@ -9,7 +9,7 @@ import onnx
 from onnx import helper
 from thalweg.api import InvalidArgument
 from thalweg.dtypes import dtype_name
-from thalweg.extents import Extent
+from thalweg.extents import Extent, UnknownOrder, format_shape
 
 from thalweg_input_onnx.diagnostics import UnknownValue, UnsupportedForm
 from thalweg_input_onnx.model_file import tensor_array
@@ -69,7 +69,12 @@ class Node:
         """The elements of an input that must be known when the model is compiled.
 
         :raises UnknownValue: they are computed from the model's inputs.
+        :raises UnknownOrder: they are expressions of dynamic dimensions.
         """
+        if x.extents is not None:
+            raise UnknownOrder(
+                f"its {what} must be numbers, and is {format_shape(x.extents.ravel().tolist())}"
+            )
         if x.array is None:
             raise UnknownValue(
                 f"its {what} is computed from the model's inputs", f"make the {what} a constant of the model"

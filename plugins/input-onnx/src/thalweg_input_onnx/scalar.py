@@ -284,7 +284,7 @@ def _wide_float(dtype: str) -> str:
     return "f32" if dtype in ("f16", "bf16") else dtype
 
 
-def constant(builder: ScalarBuilder, number: Number, dtype: str) -> Scalar:
+def constant(builder: ScalarBuilder, number: float | int | bool, dtype: str) -> Scalar:
     """Return a constant. Unsigned ones are made of signless ones: ``arith.constant`` takes no unsigned
     scalar.
     """

@@ -13,23 +13,34 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from thalweg.extents import Extent, floor_divide, is_static, lower_bound, maximum, minimum
+import onnx
+from thalweg.extents import (
+    Extent,
+    UnknownOrder,
+    floor_divide,
+    is_static,
+    lower_bound,
+    maximum,
+    minimum,
+    upper_bound,
+)
 
-from thalweg_input_onnx.diagnostics import UnsupportedForm
-from thalweg_input_onnx.node import Node
+from thalweg_input_onnx.node import Node, element_dtype
 from thalweg_input_onnx.tensor import Tensor
 
 Elements = np.ndarray
 """An array of extents: dtype object, of the tensor's shape."""
 
 
-def fold_extents(node: Node, inputs: Sequence[Tensor | None]) -> Elements | None:
-    """Return a node's one output as extents; ``None`` where an input is not known, or the op is none of
-    shapes.
+def fold_extents(node: Node, inputs: Sequence[Tensor | None]) -> tuple[Elements, str] | None:
+    """Return a node's one output as extents, and its dtype; ``None`` where an input is not known, or the op
+    is none of shapes.
 
     :param inputs: in the node's order; ``None`` for an input that is left out.
     """
     rule = _RULES.get(node.proto.op_type)
+    if node.proto.op_type == "Div" and any(x is not None and x.is_float for x in inputs):
+        rule = _elementwise(_exact_quotient)
     if rule is None or node.proto.domain not in ("", "ai.onnx"):
         return None
     if not any(x is not None and x.extents is not None for x in inputs):
@@ -38,14 +49,28 @@ def fold_extents(node: Node, inputs: Sequence[Tensor | None]) -> Elements | None
     if any(x is not None and values is None for x, values in zip(inputs, known)):
         return None
     result = rule(node, *known)
-    return None if result is None else np.asarray(result, object)
+    if result is None or any(element is None for element in np.asarray(result, object).ravel()):
+        return None
+    return np.asarray(result, object), _result_dtype(node, inputs)
+
+
+def _result_dtype(node: Node, inputs: Sequence[Tensor | None]) -> str:
+    if node.proto.op_type == "Cast":
+        return element_dtype(node.required("to"))
+    if node.proto.op_type in ("Equal", "Less", "Greater"):
+        return "i1"
+    like = inputs[1 if node.proto.op_type == "Where" else 0]
+    assert like is not None
+    return like.dtype
 
 
 def elements_of(x: Tensor) -> Elements | None:
-    """Return the elements of an integer tensor as extents, where they are known."""
+    """Return the elements of a tensor of whole numbers as extents, where they are known."""
     if x.extents is not None:
         return x.extents
-    if x.array is None or x.array.dtype.kind not in "iub":
+    if x.array is None or x.array.dtype.kind not in "iubf":
+        return None
+    if x.is_float and not (np.isfinite(x.array).all() and (x.array == np.floor(x.array)).all()):
         return None
     elements = np.empty(x.array.shape, object)
     for place, value in np.ndenumerate(x.array):
@@ -62,7 +87,7 @@ def clamp(value: Extent, extent: Extent) -> Extent:
     if isinstance(value, int) and value >= 2**31 - 1:
         return extent
     if lower_bound(value) < 0:
-        raise UnsupportedForm(f"a bound of {value}, which may be negative", "make the bound a constant")
+        raise UnknownOrder(f"a bound of {value}, which may be negative")
     return minimum(value, extent)
 
 
@@ -77,13 +102,37 @@ def _elementwise(function: Callable[..., Any]) -> Callable[..., Elements]:
     return rule
 
 
-def _divided(a: Extent, b: Extent) -> Extent:
-    """ONNX's integer division rounds towards zero; both are at least 0 here, or numbers."""
+def _quotient(a: Extent, b: Extent) -> Extent | None:
+    """The quotient of integers, which ONNX rounds towards zero."""
     if isinstance(a, int) and isinstance(b, int):
-        return int(a / b) if b else 0
-    if lower_bound(a) < 0:
-        raise UnsupportedForm(f"a division of {a}, which may be negative", "divide sizes only")
-    return floor_divide(a, b)
+        return abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1) if b else None
+    return floor_divide(a, b) if lower_bound(a) >= 0 and lower_bound(b) >= 1 else None
+
+
+def _exact_quotient(a: Extent, b: Extent) -> Extent | None:
+    """The quotient of floats, where it is a whole number."""
+    whole = floor_divide(a, b) if lower_bound(b) >= 1 else None
+    return whole if whole is not None and whole * b == a else None
+
+
+def _remainder(a: Extent, b: Extent) -> Extent | None:
+    """The remainder of what is not negative by a positive number; both of ONNX's kinds agree on it."""
+    return a - floor_divide(a, b) * b if lower_bound(a) >= 0 and lower_bound(b) >= 1 else None
+
+
+def _equal(a: Extent, b: Extent) -> int | None:
+    """Whether two extents are equal, where that is so for every call or for none."""
+    if a == b:
+        return 1
+    difference = a - b
+    return 0 if lower_bound(difference) > 0 or upper_bound(difference) < 0 else None
+
+
+def _less(a: Extent, b: Extent) -> int | None:
+    difference = a - b
+    if upper_bound(difference) < 0:
+        return 1
+    return 0 if lower_bound(difference) >= 0 else None
 
 
 def _same(node: Node, x: Elements) -> Elements:
@@ -91,7 +140,15 @@ def _same(node: Node, x: Elements) -> Elements:
 
 
 def _cast(node: Node, x: Elements) -> Elements | None:
-    return x if node.required("to") in (6, 7) else None  # INT32, INT64
+    return x if node.required("to") in _SHAPE_TYPES else None
+
+
+_SHAPE_TYPES = (
+    onnx.TensorProto.INT32,
+    onnx.TensorProto.INT64,
+    onnx.TensorProto.FLOAT,
+    onnx.TensorProto.DOUBLE,
+)
 
 
 def _gather(node: Node, data: Elements, indices: Elements) -> Elements | None:
@@ -160,10 +217,16 @@ _RULES: dict[str, Callable[..., Elements | None]] = {
     "Add": _elementwise(lambda a, b: a + b),
     "Sub": _elementwise(lambda a, b: a - b),
     "Mul": _elementwise(lambda a, b: a * b),
-    "Div": _elementwise(_divided),
+    "Div": _elementwise(_quotient),
+    "Neg": _elementwise(lambda a: -a),
+    "Mod": _elementwise(_remainder),
+    "Floor": _same,
+    "Ceil": _same,
     "Min": _elementwise(minimum),
     "Max": _elementwise(maximum),
-    "Equal": _elementwise(lambda a, b: int(a == b)),
+    "Equal": _elementwise(_equal),
+    "Less": _elementwise(_less),
+    "Greater": _elementwise(lambda a, b: _less(b, a)),
     "Where": _elementwise(_where),
 }
 """Op → its meaning on extents, with the node first."""

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 from thalweg.dtypes import numpy_dtype
-from thalweg.extents import ceil_divide, lower_bound, maximum
+from thalweg.extents import UnknownOrder, ceil_divide, is_static, lower_bound, maximum, static
 
 from thalweg_input_onnx.diagnostics import UnsupportedForm
 from thalweg_input_onnx.emitter import Emitter
@@ -44,7 +44,12 @@ def constant_of_shape(b: Emitter, node: Node, shape: Tensor) -> Tensor:
 def eye_like(b: Emitter, node: Node, x: Tensor) -> Tensor:
     """Ones on the ``k``-th diagonal."""
     dtype = element_dtype(node.attribute("dtype")) if node.has("dtype") else x.dtype
-    return b.constant(np.eye(*x.shape, k=node.attribute("k", 0)).astype(numpy_dtype(dtype)))
+    k = node.attribute("k", 0)
+    if is_static(x.shape):
+        rows, columns = static(x.shape)
+        return b.constant(np.eye(rows, columns, k).astype(numpy_dtype(dtype)))
+    zeros = b.full(x.shape, np.zeros((), np.int64))
+    return b.map_indexed([zeros], lambda index, v: (index(1) - index(0)).equal(k).cast(dtype), dtype)
 
 
 @onnx_op("Range", since=(11, 27))
@@ -63,7 +68,7 @@ def _dynamic_range(b: Emitter, node: Node, start: Tensor, limit: Tensor, delta: 
     first, last, step = (node.known_extents(x, what)[0] for x, what in
                          ((start, "start"), (limit, "limit"), (delta, "delta")))  # fmt: skip
     if not isinstance(step, int) or step <= 0:
-        raise UnsupportedForm(f"a step of {step} with dynamic bounds", "use a positive constant step")
+        raise UnknownOrder(f"a range from {first} to {last} in steps of {step}; the step must be above 0")
     length = last - first
     count = ceil_divide(length if lower_bound(length) >= 0 else maximum(length, 0), step)
     zero = b.full((count,), np.zeros((), np.int64))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from thalweg.api import InvalidArgument
+from thalweg.extents import Extent, floor_divide, format_shape, static
 
 from thalweg_input_onnx.emitter import Emitter
 from thalweg_input_onnx.node import Node
@@ -24,11 +25,13 @@ def convolve(b: Emitter, node: Node, x: Tensor, w: Tensor) -> Tensor:
     """``x`` [n, c, spatial…] with ``w`` [o, c/groups, kernel…], as the node's attributes say."""
     groups = node.attribute("group", 1)
     if x.rank < 3 or w.rank != x.rank or x.shape[1] != w.shape[1] * groups or w.shape[0] % groups:
-        raise InvalidArgument(f"cannot convolve {list(x.shape)} with {list(w.shape)} in {groups} groups")
-    window = window_of(node, x.shape[2:], w.shape[2:])
+        found = f"{format_shape(x.shape)} with {format_shape(w.shape)}"
+        raise InvalidArgument(f"cannot convolve {found} in {groups} groups")
+    window = window_of(b, node, x.shape[2:], w.shape[2:])
+    placed, low, high = window.placed(b, x)
     return b.conv(
-        x, w, (x.shape[0], w.shape[0], *window.output), strides=window.strides, dilations=window.dilations,
-        pads_low=window.low, pads_high=window.high_needed, groups=groups,
+        placed, w, (x.shape[0], w.shape[0], *window.output), strides=window.strides,
+        dilations=window.dilations, pads_low=low, pads_high=high, groups=groups,
     )  # fmt: skip
 
 
@@ -49,7 +52,7 @@ def conv_transpose(b: Emitter, node: Node, x: Tensor, w: Tensor, bias: Tensor | 
     """Put ``stride - 1`` zeros between the elements, then convolve with the flipped kernel."""
     spatial = x.rank - 2
     groups = node.attribute("group", 1)
-    kernel = w.shape[2:]
+    kernel = static(w.shape[2:])
     strides = node.attribute("strides") or [1] * spatial
     dilations = node.attribute("dilations") or [1] * spatial
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations)]
@@ -59,7 +62,7 @@ def conv_transpose(b: Emitter, node: Node, x: Tensor, w: Tensor, bias: Tensor | 
     after = [
         out + r - 1 - extent - lead for out, r, extent, lead in zip(output, reach, spread.shape[2:], before)
     ]
-    spread, before, after = _crop(b, spread, before, after)
+    spread, before, after = _crop(b, spread, static(before), static(after))
     kernel_first = _flipped_kernel(b, w, groups)
     result = b.conv(
         spread, kernel_first, (x.shape[0], kernel_first.shape[0], *output), strides=[1] * spatial,
@@ -69,8 +72,8 @@ def conv_transpose(b: Emitter, node: Node, x: Tensor, w: Tensor, bias: Tensor | 
 
 
 def _transposed_extents(
-    node: Node, extents: Sequence[int], strides: Sequence[int], reach: Sequence[int]
-) -> tuple[list[int], list[int]]:
+    node: Node, extents: Sequence[Extent], strides: Sequence[int], reach: Sequence[int]
+) -> tuple[Sequence[Extent], Sequence[Extent]]:
     """Return the crop before each dimension and the output's extents."""
     rank = len(extents)
     extra = node.attribute("output_padding") or [0] * rank
@@ -81,7 +84,7 @@ def _transposed_extents(
         output = list(shape)[-rank:] if shape else [n * s for n, s in zip(extents, strides)]
         total = [f - out for f, out in zip(full, output)]
         # onnx's figure: the odd element goes before for SAME_UPPER's opposite
-        low = [t // 2 if mode == "SAME_UPPER" else t - t // 2 for t in total]
+        low = [floor_divide(t, 2) if mode == "SAME_UPPER" else t - floor_divide(t, 2) for t in total]
         return low, output
     return list(pads[:rank]), [f - lo - hi for f, lo, hi in zip(full, pads[:rank], pads[rank:])]
 
@@ -101,7 +104,9 @@ def _spread(b: Emitter, x: Tensor, strides: Sequence[int]) -> Tensor:
     return x
 
 
-def _crop(b: Emitter, x: Tensor, before: list[int], after: list[int]) -> tuple[Tensor, list[int], list[int]]:
+def _crop(
+    b: Emitter, x: Tensor, before: Sequence[int], after: Sequence[int]
+) -> tuple[Tensor, list[int], list[int]]:
     """Turn negative pads into slices."""
     for axis, (lead, tail) in enumerate(zip(before, after), start=2):
         if lead < 0 or tail < 0:

@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 from thalweg.api import InvalidArgument
-from thalweg.extents import Extent, format_shape
+from thalweg.extents import Expression, Extent, format_shape, lower_bound, static
 
 from thalweg_input_onnx.diagnostics import UnsupportedForm
 from thalweg_input_onnx.emitter import Emitter
@@ -15,6 +15,7 @@ from thalweg_input_onnx.node import Node
 from thalweg_input_onnx.ops.shape import table_name
 from thalweg_input_onnx.registry import onnx_op
 from thalweg_input_onnx.scalar import Scalar
+from thalweg_input_onnx.shape_arithmetic import elements_of
 from thalweg_input_onnx.tensor import Tensor
 
 
@@ -22,20 +23,33 @@ from thalweg_input_onnx.tensor import Tensor
 def gather(b: Emitter, node: Node, data: Tensor, indices: Tensor) -> Tensor:
     """Slices along an axis; a single known index is a slice."""
     axis = node.attribute("axis", 0) % data.rank
-    if indices.array is not None and indices.size == 1 and data.shape[axis]:
-        place: Extent = int(indices.array.reshape(()))
-        extent = data.shape[axis]
-        if not -extent <= place < extent:
-            raise InvalidArgument(
-                f"index {place} is out of range for dimension {axis} of {format_shape(data.shape)}"
-            )
-        picked = b.slice_axis(data, axis, place + extent if place < 0 else place, 1)
+    if (place := _place(b, data, indices, axis)) is not None:
+        picked = b.slice_axis(data, axis, place, 1)
         return b.reshape(picked, (*data.shape[:axis], *indices.shape, *data.shape[axis + 1 :]))
     if indices.counts is not None and isinstance(data.shape[axis], int):
         b.builder.limit(indices.counts, data.shape[axis], table_name(data, axis))
         picked = b.slice_axis(data, axis, 0, indices.counts)
         return b.reshape(picked, (*data.shape[:axis], *indices.shape, *data.shape[axis + 1 :]))
     return b.gather(data, indices, axis)
+
+
+def _place(b: Emitter, data: Tensor, indices: Tensor, axis: int) -> Extent | None:
+    """Return the one known index, counted from the start."""
+    extent = data.shape[axis]
+    elements = elements_of(indices)
+    if elements is None or elements.size != 1 or extent == 0:
+        return None
+    place: Extent = elements.reshape(-1)[0]
+    where = f"index {place} of dimension {axis} of {format_shape(data.shape)}"
+    if isinstance(place, int):
+        place = place + extent if place < 0 else place
+        if isinstance(extent, int) and not 0 <= place < extent:
+            raise InvalidArgument(f"{where} is out of range")
+    if lower_bound(place) < 0 and isinstance(elements.reshape(-1)[0], Expression):
+        return None  # it may count from the end: the kernel finds out
+    b.at_least(place, 0, where)
+    b.at_least(extent - place, 1, where)
+    return place
 
 
 def _wrapped(index: Scalar, extent: Extent) -> Scalar:
@@ -103,8 +117,9 @@ def _placed(b: Emitter, node: Node, data: Tensor, updates: Tensor, positions: np
     reduction = node.attribute("reduction", "none")
     if reduction != "none":
         return b.reshape(_combined(b, data, updates, positions.reshape(-1), COMBINE[reduction]), data.shape)
-    source = np.arange(data.size, dtype=np.int64)
-    source[positions.reshape(-1)] = data.size + np.arange(updates.size)
+    size, more = static((data.size, updates.size))
+    source = np.arange(size, dtype=np.int64)
+    source[positions.reshape(-1)] = size + np.arange(more)
     pool = b.concat([b.reshape(data, (data.size,)), b.reshape(updates, (updates.size,))], 0)
     return b.reshape(b.gather(pool, b.constant(source), 0), data.shape)
 
@@ -128,13 +143,14 @@ def _combined(
 ) -> Tensor:
     """Combine the elements at ``positions`` with ``updates``: one round for each time a position recurs."""
     result, pool = b.reshape(data, (data.size,)), b.reshape(updates, (updates.size,))
+    (size,) = static([data.size])
     rounds = _recurrence(positions)
     count = int(rounds.max(initial=-1)) + 1
     if count > ROUNDS:
         raise UnsupportedForm(f"{count} updates of one element", f"give each element at most {ROUNDS}")
     for number in range(count):
         chosen = np.flatnonzero(rounds == number)
-        source, touched = np.zeros(data.size, np.int64), np.zeros(data.size, np.bool_)
+        source, touched = np.zeros(size, np.int64), np.zeros(size, np.bool_)
         source[positions[chosen]], touched[positions[chosen]] = chosen, True
         operands = [result, b.gather(pool, b.constant(source), 0), b.constant(touched)]
         result = b.map(operands, lambda v, u, here: here.where(combine(v, u), v))
@@ -158,8 +174,8 @@ def scatter_elements(b: Emitter, node: Node, data: Tensor, indices: Tensor, upda
     axis = node.attribute("axis", 0) % data.rank
     known = node.known(indices, "indices").astype(np.int64)
     places = [np.asarray(p) for p in np.indices(known.shape)]
-    places[axis] = np.where(known < 0, known + data.shape[axis], known)
-    return _placed(b, node, data, updates, _flat(places, data.shape))
+    places[axis] = np.where(known < 0, known + static(data.shape)[axis], known)
+    return _placed(b, node, data, updates, _flat(places, static(data.shape)))
 
 
 @onnx_op("ScatterND", since=(11, 13, 16, 18))
@@ -167,7 +183,8 @@ def scatter_nd(b: Emitter, node: Node, data: Tensor, indices: Tensor, updates: T
     """Each row of the known ``indices`` names the slice that an update replaces."""
     known = node.known(indices, "indices").astype(np.int64)
     depth = known.shape[-1]
-    lead, inner = data.shape[:depth], prod(data.shape[depth:])
+    shape = static(data.shape)
+    lead, inner = shape[:depth], prod(shape[depth:])
     wrapped = np.where(known < 0, known + np.array(lead), known)
     rows = _flat(np.moveaxis(wrapped, -1, 0), lead)
     return _placed(b, node, data, updates, rows[..., None] * inner + np.arange(inner))
@@ -178,10 +195,10 @@ def reverse_sequence(b: Emitter, node: Node, x: Tensor, lengths: Tensor) -> Tens
     """Reverse the first ``lengths[i]`` elements of the ``i``-th sequence, for known lengths."""
     batch, time = node.attribute("batch_axis", 1), node.attribute("time_axis", 0)
     known = node.known(lengths, "lengths")
-    places = np.indices(x.shape)
+    places = np.indices(static(x.shape))
     limit = known[places[batch]]
     places[time] = np.where(places[time] < limit, limit - 1 - places[time], places[time])
-    return b.gather(b.reshape(x, (x.size,)), b.constant(_flat(places, x.shape)), 0)
+    return b.gather(b.reshape(x, (x.size,)), b.constant(_flat(places, static(x.shape))), 0)
 
 
 @onnx_op("Compress", since=(9, 11, 28))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from thalweg.api import InvalidArgument
+from thalweg.extents import Extent, format_shape
 
 from thalweg_input_onnx.diagnostics import UnsupportedForm
 from thalweg_input_onnx.emitter import Emitter
@@ -17,7 +18,7 @@ from thalweg_input_onnx.tensor import Tensor
 def matmul(b: Emitter, node: Node, x: Tensor, y: Tensor) -> Tensor:
     """NumPy's ``matmul``: one-dimensional operands are a row or a column."""
     if x.rank == 0 or y.rank == 0:
-        raise InvalidArgument(f"cannot multiply {list(x.shape)} by {list(y.shape)}")
+        raise InvalidArgument(f"cannot multiply {format_shape(x.shape)} by {format_shape(y.shape)}")
     left = b.reshape(x, (1, *x.shape)) if x.rank == 1 else x
     right = b.reshape(y, (*y.shape, 1)) if y.rank == 1 else y
     product = b.matmul(left, right)
@@ -110,7 +111,7 @@ def _contract(
 
 
 def _arranged(
-    b: Emitter, x: Tensor, labels: list[str], groups: list[list[str]], extents: dict[str, int]
+    b: Emitter, x: Tensor, labels: list[str], groups: list[list[str]], extents: dict[str, Extent]
 ) -> Tensor:
     """Transpose to the order of ``groups`` and collapse each group into one dimension."""
     order = [label for group in groups for label in group]

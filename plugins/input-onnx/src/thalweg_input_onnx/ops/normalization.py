@@ -5,7 +5,9 @@ from __future__ import annotations
 from math import prod
 
 import numpy as np
+from thalweg.api import InvalidArgument
 from thalweg.dtypes import numpy_dtype
+from thalweg.extents import Extent
 
 from thalweg_input_onnx.diagnostics import UnsupportedForm
 from thalweg_input_onnx.emitter import HALVES, Emitter
@@ -62,7 +64,9 @@ def group_norm(b: Emitter, node: Node, x: Tensor, scale: Tensor, bias: Tensor) -
     """Normalize each group of channels; until opset 20 there is one scale and bias per group."""
     groups = node.required("num_groups")
     channels = x.shape[1]
-    grouped = b.reshape(x, (x.shape[0], groups, -1 if not x.size else x.size // (x.shape[0] * groups)))
+    if not isinstance(channels, int) or channels % groups:
+        raise InvalidArgument(f"{channels} channels do not make {groups} groups")
+    grouped = b.reshape(x, (x.shape[0], groups, channels // groups * prod(x.shape[2:])))
     normal = normalize(b, grouped, [2], float(node.attribute("epsilon", 1e-5)))
     if node.version < 21:
         scale, bias = (
@@ -95,7 +99,7 @@ def layer_norm(
 
 
 def _parameters(
-    b: Emitter, scale: Tensor, bias: Tensor | None, shape: tuple[int, ...], dtype: str
+    b: Emitter, scale: Tensor, bias: Tensor | None, shape: tuple[Extent, ...], dtype: str
 ) -> tuple[Tensor, Tensor]:
     while scale.rank > len(shape) and scale.shape[0] == 1:
         scale = b.reshape(scale, scale.shape[1:])
@@ -228,6 +232,5 @@ def hardmax(b: Emitter, node: Node, x: Tensor) -> Tensor:
 def _hardmax(b: Emitter, x: Tensor, axis: int) -> Tensor:
     axis %= x.rank
     first = extreme_index(b, x, axis, largest=True, last=False)
-    slots = b.constant(np.arange(x.shape[axis]).reshape(-1, *[1] * (x.rank - axis - 1)))
-    chosen = b.map([first, slots], lambda i, slot: i.equal(slot), "i1")
-    return b.cast(b.broadcast_to(chosen, x.shape), x.dtype)
+    spread = b.broadcast_to(first, x.shape)
+    return b.map_indexed([spread], lambda index, i: i.equal(index(axis)).cast(x.dtype), x.dtype)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from thalweg.api import InvalidArgument
 from thalweg.dtypes import numpy_dtype
+from thalweg.extents import UnknownOrder, static
 
 from thalweg_input_onnx.diagnostics import UnsupportedForm
 from thalweg_input_onnx.emitter import Emitter
@@ -85,10 +86,12 @@ def _run(
         x = b.transpose(x, [1, 0, 2])
         initial = [None if state is None else b.transpose(state, [1, 0, 2]) for state in initial]
     steps, batch, features = x.shape
+    if not isinstance(steps, int):
+        raise UnknownOrder(f"a sequence of {steps} steps, which are unrolled")
     if lengths is not None and np.any(node.known(lengths, "sequence_lens") != steps):
         raise UnsupportedForm("sequences shorter than the input", "run each length on its own")
     directions = ("forward", "reverse", "bidirectional").index(node.attribute("direction", "forward"))
-    count, hidden, rows = weight.shape[0], recurrence.shape[-1], weight.shape[1]
+    count, hidden, rows = static((weight.shape[0], recurrence.shape[-1], weight.shape[1]))
     if count != (2 if directions == 2 else 1):
         raise InvalidArgument(f"weights of {count} directions for direction {node.attribute('direction')!r}")
     zeros = b.full((count, 2 * rows), np.zeros((), numpy_dtype(x.dtype)))

@@ -99,6 +99,10 @@ _reduction("ReduceLogSum", (*_OLD, 18, 28), 18, _log_sum)
 _reduction("ReduceLogSumExp", (*_OLD, 18, 28), 18, _log_sum_exp)
 
 
+NOWHERE = 2**31 - 1
+"""An index that no element has."""
+
+
 def extreme_index(b: Emitter, x: Tensor, axis: int, largest: bool, last: bool) -> Tensor:
     """The index (i64) of the largest or smallest element along ``axis``, which is kept as 1. NaN counts as
     extreme.
@@ -112,7 +116,7 @@ def extreme_index(b: Emitter, x: Tensor, axis: int, largest: bool, last: bool) -
     reduce_extreme = _max if largest else _min
     wide = b.cast(x, "f32") if x.dtype in HALVES else x
     extreme = reduce_extreme(b, wide, [axis])
-    nowhere = -1 if last else x.shape[axis]
+    nowhere = -1 if last else NOWHERE
 
     def place(index, v: Scalar, e: Scalar) -> Scalar:
         found = v.equal(e) | v.is_nan() if v.is_float else v.equal(e)
@@ -140,10 +144,12 @@ _arg_reduction("ArgMin", largest=False)
 
 @onnx_op("CumSum", since=(11, 14))
 def cumulative_sum(b: Emitter, node: Node, x: Tensor, axis: Tensor) -> Tensor:
-    """A window sum over all elements before (``reverse``: after) each."""
+    """A window sum over all elements before (``reverse``: after) each; a masked sum over a dynamic axis."""
     along = node.known_ints(axis, "axis")[0] % x.rank
     exclusive, reverse = bool(node.attribute("exclusive", 0)), bool(node.attribute("reverse", 0))
     extent = x.shape[along]
+    if not isinstance(extent, int):
+        return _masked_sum(b, x, along, exclusive, reverse)
     ones, zeros = [1] * x.rank, [0] * x.rank
     window, low, high = list(ones), list(zeros), list(zeros)
     window[along] = extent
@@ -151,6 +157,20 @@ def cumulative_sum(b: Emitter, node: Node, x: Tensor, axis: Tensor) -> Tensor:
     if exclusive:  # drop the element itself: shift by one, zero comes in
         x = _shifted(b, x, along, reverse)
     return b.reduce_window(x, "sum", x.shape, window, ones, ones, low, high)
+
+
+def _masked_sum(b: Emitter, x: Tensor, axis: int, exclusive: bool, reverse: bool) -> Tensor:
+    """Sum for each place of ``axis`` the elements up to it (``reverse``: from it on)."""
+    extent = x.shape[axis]
+    apart = b.reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
+    spread = b.broadcast_to(apart, (*x.shape[:axis], extent, *x.shape[axis:]))
+
+    def body(index, v: Scalar) -> Scalar:
+        distance = index(axis) - index(axis + 1)
+        distance = -distance if reverse else distance
+        return (distance > 0 if exclusive else distance >= 0).where(v, 0)
+
+    return b.reduce_sum(b.map_indexed([spread], body), [axis + 1])
 
 
 def _shifted(b: Emitter, x: Tensor, axis: int, reverse: bool) -> Tensor:

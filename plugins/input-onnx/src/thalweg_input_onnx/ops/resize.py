@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from thalweg.dtypes import numpy_dtype
+from thalweg.extents import Extent, UnknownOrder, is_static, static
 
 from thalweg_input_onnx.diagnostics import UnsupportedForm
 from thalweg_input_onnx.emitter import HALVES, Emitter
 from thalweg_input_onnx.node import Node
+from thalweg_input_onnx.ops.dynamic_resize import resize_dynamic, scaled
 from thalweg_input_onnx.registry import onnx_op
 from thalweg_input_onnx.tensor import Tensor
 
@@ -19,35 +22,37 @@ from thalweg_input_onnx.tensor import Tensor
 @dataclass(frozen=True)
 class AxisResize:
     """One axis: from ``extent`` to ``output`` elements by ``scale``; ``start``, ``end`` are its region of
-    interest.
+    interest. No scale is what the two extents make.
     """
 
-    extent: int
-    output: int
-    scale: float
+    extent: Extent
+    output: Extent
+    scale: float | None
     start: float = 0.0
     end: float = 1.0
 
     def positions(self, mode: str) -> np.ndarray:
         """Where each output element lies on the input axis (``coordinate_transformation_mode``)."""
-        i = np.arange(self.output, dtype=np.float64)
-        last = self.extent - 1
+        extent, output = static((self.extent, self.output))
+        scale = output / extent if self.scale is None else self.scale
+        i = np.arange(output, dtype=np.float64)
+        last = extent - 1
         if mode == "half_pixel":
-            return (i + 0.5) / self.scale - 0.5
+            return (i + 0.5) / scale - 0.5
         if mode == "half_pixel_symmetric":
-            adjustment = self.output / (self.scale * self.extent)
-            return self.extent / 2 * (1 - adjustment) + (i + 0.5) / self.scale - 0.5
+            adjustment = output / (scale * extent)
+            return extent / 2 * (1 - adjustment) + (i + 0.5) / scale - 0.5
         if mode == "pytorch_half_pixel":
-            return (i + 0.5) / self.scale - 0.5 if self.output > 1 else np.zeros(1)
+            return (i + 0.5) / scale - 0.5 if output > 1 else np.zeros(1)
         if mode == "align_corners":
-            return i * last / (self.output - 1) if self.output > 1 else np.zeros(1)
+            return i * last / (output - 1) if output > 1 else np.zeros(1)
         if mode == "tf_crop_and_resize":
-            if self.output == 1:
+            if output == 1:
                 return np.full(1, 0.5 * (self.start + self.end) * last)
-            return self.start * last + i * (self.end - self.start) * last / (self.output - 1)
+            return self.start * last + i * (self.end - self.start) * last / (output - 1)
         if mode == "tf_half_pixel_for_nn":
-            return (i + 0.5) / self.scale
-        return i / self.scale
+            return (i + 0.5) / scale
+        return i / scale
 
 
 _ROUND: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -62,7 +67,7 @@ _ROUND: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 def upsample(b: Emitter, node: Node, x: Tensor, scales: Tensor | None = None) -> Tensor:
     """Resize as ONNX did before opset 10: asymmetric, rounding down."""
     factors = node.attribute("scales") if scales is None else [float(v) for v in node.known(scales, "scales")]
-    axes = [AxisResize(n, math.floor(n * s), s) for n, s in zip(x.shape, factors)]
+    axes = [AxisResize(n, _scaled(n, s), s) for n, s in zip(x.shape, factors)]
     return _resized(b, x, axes, node.attribute("mode", "nearest"), "asymmetric", "floor", -0.75, False, False)
 
 
@@ -109,21 +114,26 @@ def resize(
 
 
 def _targets(
-    node: Node, extents: Sequence[int], scales: Tensor | None, sizes: Tensor | None
-) -> tuple[list[int], list[float]]:
+    node: Node, extents: Sequence[Extent], scales: Tensor | None, sizes: Tensor | None
+) -> tuple[list[Extent], list[float | None]]:
     """Return the output extents and the scales of the chosen axes."""
     if scales is not None and scales.size:
-        factors = [float(v) for v in node.known(scales, "scales").reshape(-1)]
-        return [math.floor(n * s) for n, s in zip(extents, factors)], factors
+        given = [float(v) for v in node.known(scales, "scales").reshape(-1)]
+        return [_scaled(n, s) for n, s in zip(extents, given)], list(given)
     if sizes is None:
         raise UnsupportedForm("neither scales nor sizes", "give the node one of the two")
-    outputs = node.known_ints(sizes, "sizes")
-    factors = [out / n for out, n in zip(outputs, extents)]
+    outputs = node.known_extents(sizes, "sizes")
     policy = node.attribute("keep_aspect_ratio_policy", "stretch")
     if policy != "stretch":
+        old = static(extents)
+        factors = [out / n for out, n in zip(static(outputs), old)]
         factor = min(factors) if policy == "not_larger" else max(factors)
-        return [math.floor(factor * n + 0.5) for n in extents], [factor] * len(factors)
-    return outputs, factors
+        return [math.floor(factor * n + 0.5) for n in old], [factor] * len(factors)
+    return outputs, [None] * len(outputs)
+
+
+def _scaled(extent: Extent, scale: float) -> Extent:
+    return math.floor(extent * scale) if isinstance(extent, int) else scaled(extent, scale)
 
 
 def _resized(
@@ -140,20 +150,35 @@ def _resized(
 ) -> Tensor:
     dtype = x.dtype
     for number, axis in enumerate(axes):
+        if not is_static((axis.extent, axis.output)):
+            x = _resized_dynamic(b, x, number, axis, mode, transformation, rounding, antialias)
+            continue
         positions = axis.positions(transformation)
-        if axis.extent == axis.output and np.array_equal(positions, np.arange(axis.extent)):
+        (extent,) = static([axis.extent])
+        if axis.extent == axis.output and np.array_equal(positions, np.arange(extent)):
             continue
         if mode == "nearest":
-            source = np.clip(_ROUND[rounding](positions), 0, axis.extent - 1).astype(np.int64)
+            source = np.clip(_ROUND[rounding](positions), 0, extent - 1).astype(np.int64)
             x = b.gather(x, b.constant(source), number)
         else:
             weights = interpolation(axis, positions, mode, cubic, exclude_outside, antialias)
             x = _along(b, x, number, weights)
         if outside is not None:
-            inside = (positions >= 0) & (positions <= axis.extent - 1)
+            inside = (positions >= 0) & (positions <= extent - 1)
             kept = b.constant(inside.reshape(-1, *[1] * (x.rank - number - 1)))
             x = b.map([kept, x], lambda k, v: k.where(v, outside), x.dtype)
     return b.cast(x, dtype)
+
+
+def _resized_dynamic(
+    b: Emitter, x: Tensor, number: int, axis: AxisResize, mode: str, transformation: str, rounding: str,
+    antialias: bool,
+) -> Tensor:  # fmt: skip
+    if axis.extent == axis.output and axis.scale in (None, 1.0) and transformation != "tf_crop_and_resize":
+        return x
+    if antialias and (axis.scale is None or axis.scale < 1.0):
+        raise UnknownOrder(f"antialias from {axis.extent} to {axis.output} elements")
+    return resize_dynamic(b, x, number, axis.output, axis.scale, mode, transformation, rounding)
 
 
 def _along(b: Emitter, x: Tensor, axis: int, weights: np.ndarray) -> Tensor:
@@ -162,7 +187,7 @@ def _along(b: Emitter, x: Tensor, axis: int, weights: np.ndarray) -> Tensor:
     order = [i for i in range(x.rank) if i != axis] + [axis]
     matrix = b.constant(np.ascontiguousarray(weights.T.astype(numpy_dtype(wide.dtype))), "interpolation")
     last = b.transpose(wide, order)
-    flat = b.reshape(last, (last.size // x.shape[axis], x.shape[axis]))
+    flat = b.reshape(last, (prod(last.shape[:-1]), x.shape[axis]))
     product = b.reshape(b.matmul(flat, matrix), (*last.shape[:-1], weights.shape[0]))
     return b.transpose(product, [order.index(i) for i in range(x.rank)])
 
@@ -175,18 +200,20 @@ def interpolation(
     """
     if mode not in ("linear", "cubic"):
         raise UnsupportedForm(f"mode {mode!r}", "use nearest, linear or cubic")
-    stretch = max(1.0, 1.0 / axis.scale) if antialias else 1.0
+    extent, output = static((axis.extent, axis.output))
+    scale = output / extent if axis.scale is None else axis.scale
+    stretch = max(1.0, 1.0 / scale) if antialias else 1.0
     reach = (1.0 if mode == "linear" else 2.0) * stretch
-    weights = np.zeros((axis.output, axis.extent))
+    weights = np.zeros((output, extent))
     for row, position in enumerate(positions):
         places = np.arange(math.floor(position - reach) + 1, math.ceil(position + reach) + 1)
         distance = np.abs(position - places) / stretch
         values = np.maximum(0.0, 1.0 - distance) if mode == "linear" else _cubic(distance, cubic)
         if exclude_outside or antialias:
             if exclude_outside:
-                values = np.where((places >= 0) & (places < axis.extent), values, 0.0)
+                values = np.where((places >= 0) & (places < extent), values, 0.0)
             values = values / values.sum()
-        np.add.at(weights[row], np.clip(places, 0, axis.extent - 1), values)
+        np.add.at(weights[row], np.clip(places, 0, extent - 1), values)
     return weights
 
 

@@ -8,21 +8,27 @@ from typing import Literal
 
 import numpy as np
 from thalweg.api import InvalidArgument
+from thalweg.dtypes import numpy_dtype
 from thalweg.extents import (
     Expression,
     Extent,
+    UnknownOrder,
     ceil_divide,
     floor_divide,
     format_shape,
+    is_multiple,
+    is_static,
     lower_bound,
     maximum,
     minimum,
+    static,
 )
 
 from thalweg_input_onnx.diagnostics import UnsupportedForm
 from thalweg_input_onnx.emitter import Emitter, broadcast_shapes
 from thalweg_input_onnx.node import Node
 from thalweg_input_onnx.registry import onnx_op
+from thalweg_input_onnx.scalar import Scalar
 from thalweg_input_onnx.shape_arithmetic import clamp
 from thalweg_input_onnx.tensor import Tensor
 
@@ -97,7 +103,7 @@ def squeeze(b: Emitter, node: Node, x: Tensor, axes: Tensor | None = None) -> Te
         {axis % x.rank for axis in given} if given else {i for i, extent in enumerate(x.shape) if extent == 1}
     )
     if any(x.shape[axis] != 1 for axis in chosen):
-        raise InvalidArgument(f"cannot squeeze dimensions {sorted(chosen)} of {list(x.shape)}")
+        raise InvalidArgument(f"cannot squeeze dimensions {sorted(chosen)} of {format_shape(x.shape)}")
     return b.reshape(x, [extent for axis, extent in enumerate(x.shape) if axis not in chosen])
 
 
@@ -156,12 +162,23 @@ def split(b: Emitter, node: Node, x: Tensor, sizes: Tensor | None = None) -> tup
         parts = list(node.attribute("split"))
     else:
         count = node.attribute("num_outputs", node.outputs)
-        size = ceil_divide(extent, count)
-        parts = [minimum(size, maximum(0, extent - i * size)) for i in range(count)]
+        parts = _parts(b, extent, count)
     if sum(parts) != extent:
-        raise InvalidArgument(f"parts of {parts} do not make up dimension {axis} of {list(x.shape)}")
+        found = f"parts of {format_shape(parts)}"
+        raise InvalidArgument(f"{found} do not make up dimension {axis} of {format_shape(x.shape)}")
     starts = [sum(parts[:i]) for i in range(len(parts))]
     return tuple(b.slice_axis(x, axis, start, size) for start, size in zip(starts, parts))
+
+
+def _parts(b: Emitter, extent: Extent, count: int) -> list[Extent]:
+    """Return the sizes of ``count`` parts; the last may be smaller, and of a dynamic dimension not empty."""
+    size = ceil_divide(extent, count)
+    if isinstance(extent, int):
+        return [minimum(size, maximum(0, extent - i * size)) for i in range(count)]
+    rest = extent - size * (count - 1)
+    if not is_multiple(extent, count):
+        b.at_least(rest, 1, f"the last of {count} parts of {extent}")
+    return [*[size] * (count - 1), rest]
 
 
 @onnx_op("Slice", since=(1,))
@@ -211,10 +228,10 @@ def _span(b: Emitter, x: Tensor, axis: int, start: Extent, end: Extent, step: in
         span = range(extent)[slice(*_bounds(start, end, step, extent), step)]
         return (span.start if len(span) else 0), len(span)
     if step < 0:
-        if start == -1 or (isinstance(start, int) and start >= 2**31 - 1):
-            if isinstance(end, int) and end < -(2**31):  # everything, backwards
-                return extent - 1, ceil_divide(extent, -step)
-        raise UnsupportedForm("a backward slice of a dynamic dimension", "slice forwards, or the whole")
+        from_last = start == -1 or (isinstance(start, int) and start >= 2**31 - 1)
+        if from_last and isinstance(end, int) and end < -(2**31 - 1):  # everything, backwards
+            return extent - 1, ceil_divide(extent, -step)
+        raise UnknownOrder(f"a backward slice of {extent} elements from {start} to {end}")
     if isinstance(extent, int) and isinstance(end, Expression) and x.array is not None:
         # part of a table by a dynamic dimension: ONNX would clamp, and what comes after would not fit
         b.builder.limit(end, extent, table_name(x, axis))
@@ -251,18 +268,21 @@ def pad(
     b: Emitter, node: Node, x: Tensor, pads: Tensor, value: Tensor | None = None, axes: Tensor | None = None
 ) -> Tensor:
     """Pad the given axes (all, if left out) with a known value, or by the mode."""
-    given = node.known_ints(pads, "pads")
+    given = node.known_extents(pads, "pads")
     chosen = (
         list(range(x.rank)) if axes is None else [axis % x.rank for axis in node.known_ints(axes, "axes")]
     )
-    full = [0] * (2 * x.rank)
+    full: list[Extent] = [0] * (2 * x.rank)
     for i, axis in enumerate(chosen):
         full[axis], full[x.rank + axis] = given[i], given[len(chosen) + i]
     fill = 0 if value is None or value.size == 0 else node.known(value, "pad value").reshape(-1)[0].item()
     return _padded(b, x, full, node.attribute("mode", "constant"), fill)
 
 
-def _padded(b: Emitter, x: Tensor, pads: list[int], mode: str, value: float | int) -> Tensor:
+def _padded(b: Emitter, x: Tensor, pads: Sequence[Extent], mode: str, value: float | int) -> Tensor:
+    if mode == "constant" and not is_static(pads):
+        return _padded_dynamic(b, x, pads, value)
+    pads = static(pads)
     low, high = pads[: x.rank], pads[x.rank :]
     if mode == "constant":
         for axis, (before, after) in enumerate(zip(low, high)):
@@ -274,11 +294,46 @@ def _padded(b: Emitter, x: Tensor, pads: list[int], mode: str, value: float | in
     if mode not in modes:
         raise UnsupportedForm(f"pad mode {mode!r}", "use constant, edge, reflect or wrap")
     for axis, (before, after) in enumerate(zip(low, high)):
-        if before or after:
-            source = np.pad(np.arange(x.shape[axis]), (max(0, before), max(0, after)), mode=modes[mode])
+        if (before or after) and not is_static(x.shape[axis]):
+            x = b.gather(x, _mirrored(b, x.shape[axis], before, after, mode), axis)
+        elif before or after:
+            source = np.pad(
+                np.arange(*static([x.shape[axis]])), (max(0, before), max(0, after)), mode=modes[mode]
+            )
             source = source[max(0, -before) : len(source) - max(0, -after)]
             x = b.gather(x, b.constant(source.astype(np.int64)), axis)
     return x
+
+
+def _padded_dynamic(b: Emitter, x: Tensor, pads: Sequence[Extent], value: float | int) -> Tensor:
+    """Concatenate as many elements of ``value`` as each dimension's pads say."""
+    for axis, (before, after) in enumerate(zip(pads[: x.rank], pads[x.rank :])):
+        if lower_bound(before) < 0 or lower_bound(after) < 0:
+            raise UnknownOrder(f"pads of {before} and {after}, which may be negative")
+        element = np.asarray(value, numpy_dtype(x.dtype))
+        fills = [
+            b.full((*x.shape[:axis], n, *x.shape[axis + 1 :]), element) if n != 0 else None
+            for n in (before, after)
+        ]
+        x = b.concat([part for part in (fills[0], x, fills[1]) if part is not None], axis)
+    return x
+
+
+def _mirrored(b: Emitter, extent: Extent, before: int, after: int, mode: str) -> Tensor:
+    """The source places (i64) of a dynamic dimension that is padded by its own elements."""
+    if mode != "edge":
+        widest = max(before, after)
+        b.at_least(extent, widest + (mode == "reflect"), f"{mode} pads of {before} and {after}")
+
+    def place(index, v: Scalar) -> Scalar:
+        i = index(0) - before
+        if mode == "wrap":
+            return (i + extent).remainder(extent)
+        if mode == "edge":
+            return i.maximum(0).minimum(extent - 1)
+        return i.like(extent - 1) - abs(i.like(extent - 1) - abs(i))
+
+    return b.map_indexed([b.full((extent + before + after,), np.zeros((), np.int64))], place)
 
 
 @onnx_op("DepthToSpace", since=(1, 11, 13, 28))
