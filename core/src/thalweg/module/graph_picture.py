@@ -31,7 +31,8 @@ LABEL_LIMIT = 44
 
 STYLE = (
     "text{font:12px ui-monospace,Menlo,Consolas,monospace;fill:#222}"
-    ".small{font-size:10px;fill:#555;paint-order:stroke;stroke:white;stroke-width:2px}"
+    ".small,.label{font-size:10px;fill:#555}"
+    ".label{paint-order:stroke;stroke:white;stroke-width:3px}"
     ".box{stroke:#666;rx:4}"
     ".edge{fill:none;stroke:#8a8a8a;stroke-width:1.2}"
 )
@@ -220,7 +221,7 @@ def _document(
     for place, label in labels.items():
         x, y = position(place)
         where = f'x="{x + 5:.1f}" y="{y + BOX_HEIGHT + 13:.1f}"'
-        parts.append(f'<text class="small" {where}>{_text(_shorten(label))}</text>')
+        parts.append(f'<text class="label" {where}>{_text(_shorten(label))}</text>')
     for place, box in boxes.items():
         parts.append(_box(place, box, *position(place)))
     return "\n".join([*parts, "</svg>"]) + "\n"
