@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import mpmath as mp
 import numpy as np
@@ -14,6 +15,9 @@ import pytest
 from float32_sweep import SWEPT, sigmoid_body, sweep
 from kernel_harness import PROCESSORS, Kernel, dispatch_of
 from thalweg.dtypes import numpy_dtype
+
+BigFloat = Any
+"""An mpmath number; mpmath makes its class when it is imported, which type checkers cannot follow."""
 
 SAMPLES = 1500
 SEED = 20
@@ -93,7 +97,7 @@ def exact(name: str, dtype: str) -> list:
         return [_exact(name, *map(float, values)) for values in zip(*arguments(name, dtype))]
 
 
-def _exact(name: str, x: float, y: float = 0.0) -> mp.mpf:
+def _exact(name: str, x: float, y: float = 0.0) -> BigFloat:
     meaning = CASES[name].meaning
     if name == "pow":
         return _exact_power(x, y)
@@ -111,7 +115,7 @@ def _exact(name: str, x: float, y: float = 0.0) -> mp.mpf:
     return meaning(mp.mpf(x))
 
 
-def _exact_power(x: float, y: float) -> mp.mpf:
+def _exact_power(x: float, y: float) -> BigFloat:
     if not (np.isfinite(x) and np.isfinite(y)) or x == 0 or y == 0:
         with np.errstate(all="ignore"):
             # Of two, because for one exponent of 0.5 NumPy takes the square root, which is NaN at -infinity.
@@ -126,7 +130,7 @@ def _exact_power(x: float, y: float) -> mp.mpf:
     return -magnitude if x < 0 and int(y) % 2 else magnitude
 
 
-def ulps(output: float, wanted: mp.mpf, dtype: str) -> float:
+def ulps(output: float, wanted: BigFloat, dtype: str) -> float:
     """Return the distance in units in the last place; infinite where NaN or an infinity is wrong."""
     if mp.isnan(wanted) or np.isnan(output):
         return 0.0 if mp.isnan(wanted) and np.isnan(output) else np.inf

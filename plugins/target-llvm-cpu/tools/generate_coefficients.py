@@ -21,6 +21,8 @@ PRECISION = 400
 """Bits that everything is computed with."""
 
 Real = Callable[[Any], Any]
+BigFloat = Any
+"""An mpmath number; mpmath makes its class when it is imported, which type checkers cannot follow."""
 """A function of mpmath numbers, whose types mpmath does not tell apart."""
 
 TARGET = Path(__file__).parents[1] / "src" / "thalweg_target_llvm_cpu" / "vector_math" / "coefficients.py"
@@ -42,7 +44,7 @@ class Fit:
     single: bool
 
 
-def remez(fit: Fit, degree: int) -> tuple[list[mp.mpf], mp.mpf]:
+def remez(fit: Fit, degree: int) -> tuple[list[BigFloat], BigFloat]:
     """Return the coefficients, the constant first, and the largest weighted error."""
     count = degree + 2
     middle, half = (fit.low + fit.high) / 2, (fit.high - fit.low) / 2
@@ -73,7 +75,7 @@ def remez(fit: Fit, degree: int) -> tuple[list[mp.mpf], mp.mpf]:
     return coefficients, max(abs(e) for e in errors)
 
 
-def _extremes(errors: list[mp.mpf]) -> list[int]:
+def _extremes(errors: list[BigFloat]) -> list[int]:
     """Return the place of the largest error of each run of one sign."""
     found, start = [], 0
     for i in range(1, len(errors) + 1):
@@ -83,7 +85,7 @@ def _extremes(errors: list[mp.mpf]) -> list[int]:
     return found
 
 
-def smallest(fit: Fit) -> tuple[list[mp.mpf], mp.mpf]:
+def smallest(fit: Fit) -> tuple[list[BigFloat], BigFloat]:
     """Return the polynomial of the least degree that meets the bound."""
     for degree in range(1, 40):
         coefficients, error = remez(fit, degree)
@@ -92,21 +94,21 @@ def smallest(fit: Fit) -> tuple[list[mp.mpf], mp.mpf]:
     raise SystemExit(f"{fit.name}: no degree below 40 gives 2^-{fit.bits}")
 
 
-def series(function: Real, small: Callable[[mp.mpf], mp.mpf]) -> Real:
+def series(function: Real, small: Callable[[BigFloat], BigFloat]) -> Real:
     """Return ``function`` with ``small`` near 0, where it is 0/0."""
     return lambda x: small(x) if abs(x) < mp.mpf(2) ** -80 else function(x)
 
 
-def odd_rest(function: Real, third: mp.mpf) -> tuple[Real, Real]:
+def odd_rest(function: Real, third: BigFloat) -> tuple[Real, Real]:
     """For an odd f with f'(0) = 1: return (u ↦ (f(√u) - √u) / √u³, the weight that makes its error relative
     to f).
     """
 
-    def rest(u: mp.mpf) -> mp.mpf:
+    def rest(u: BigFloat) -> BigFloat:
         x = mp.sqrt(u)
         return (function(x) - x) / x**3
 
-    def weight(u: mp.mpf) -> mp.mpf:
+    def weight(u: BigFloat) -> BigFloat:
         x = mp.sqrt(u)
         return x**3 / function(x)
 
@@ -182,7 +184,7 @@ def fits() -> list[Fit]:
     return found
 
 
-def parts(value: mp.mpf, widths: list[int]) -> list[float]:
+def parts(value: BigFloat, widths: list[int]) -> list[float]:
     """Return ``value`` as a sum of floats, of as many bits as ``widths`` says, each cut off, not rounded."""
     found = []
     for width in widths:
@@ -210,7 +212,7 @@ def numbers() -> list[str]:
     return [*lines, '"""The bits of 2/π, most significant first; the first word is its integer part."""', ""]
 
 
-def literal(value: mp.mpf, single: bool) -> str:
+def literal(value: BigFloat, single: bool) -> str:
     """Return the nearest double, or float32, as Python writes it."""
     number = float(value)
     return repr(struct.unpack("<f", struct.pack("<f", number))[0] if single else number)

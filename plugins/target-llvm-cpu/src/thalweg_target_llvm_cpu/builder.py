@@ -1,7 +1,7 @@
 """A writer of LLVM IR text for kernels: typed values, structured control flow, vectors.
 
-It makes text and calls no LLVM. Mutable state (loop counters, accumulators) lives in allocas of the entry block,
-which LLVM's SROA turns into registers, so loops need no explicit phi.
+It makes text and calls no LLVM. Mutable state (loop counters, accumulators) lives in allocas of the entry
+block, which LLVM's SROA turns into registers, so loops need no explicit phi.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ _MANGLED = {"float": "f32", "double": "f64", "half": "f16", "bfloat": "bf16"}
 
 @dataclass(frozen=True)
 class Value:
-    """An SSA value or a literal: its text and LLVM type (``float``, ``<16 x float>``, ``i64``, ``ptr``, …)."""
+    """An SSA value or a literal: its text and LLVM type (``float``, ``<16 x float>``, ``i64``, ``ptr``,
+    …).
+    """
 
     text: str
     type: str
@@ -51,8 +53,8 @@ class Value:
 
 
 Int = Value | Extent
-"""An i64: a value, a Python int that is folded where it can be, or an expression of the dispatch's dimensions, which is
-folded with its like and computed once, at the kernel's start, where a value is needed.
+"""An i64: a value, a Python int that is folded where it can be, or an expression of the dispatch's
+dimensions, which is folded with its like and computed once, at the kernel's start, where a value is needed.
 """
 
 
@@ -126,7 +128,8 @@ class KernelBuilder:
         self.workgroup = Value("%workgroup", "ptr")
         self._bindings: dict[int, Value] = {}
 
-    # -- text -----------------------------------------------------------------------------------------------------
+    # -- text
+    # -----------------------------------------------------------------------------------------------------
 
     def _fresh(self, stem: str = "v") -> str:
         self._count += 1
@@ -157,13 +160,15 @@ class KernelBuilder:
     def text(self) -> str:
         """Return the function's text with the declarations of the intrinsics it uses."""
         lines = [
-            f"define i32 @{self.name}(ptr noalias readonly %dispatch, ptr noalias readonly %workgroup) nounwind {{"
+            f"define i32 @{self.name}(ptr noalias readonly %dispatch, ptr noalias readonly %workgroup)"
+            " nounwind {"
         ]
         lines += ["entry:", *self._entry, *self._prologue, "  br label %start", "start:", *self._body]
         lines += [f"  ret i32 {kernel_abi.STATUS_OK}", "}"]
         return "\n".join([*self._globals, *sorted(self._declarations.values()), "", *lines, ""])
 
-    # -- extents --------------------------------------------------------------------------------------------------
+    # -- extents
+    # --------------------------------------------------------------------------------------------------
 
     @contextmanager
     def _in_prologue(self) -> Iterator[None]:
@@ -218,7 +223,8 @@ class KernelBuilder:
         value = self._field(table, 4 * self._dimensions.index(name), "i32")
         return self.emit(f"zext i32 {value.text} to i64", "i64")
 
-    # -- the kernel's interface -----------------------------------------------------------------------------------
+    # -- the kernel's interface
+    # -----------------------------------------------------------------------------------
 
     def _field(self, base: Value, offset: int, type_: str) -> Value:
         address = self.emit(f"getelementptr inbounds i8, ptr {base.text}, i64 {offset}", "ptr")
@@ -245,7 +251,8 @@ class KernelBuilder:
         self.line(f"ret i32 {status}")
         self.label(self._fresh("dead"))
 
-    # -- constants ------------------------------------------------------------------------------------------------
+    # -- constants
+    # ------------------------------------------------------------------------------------------------
 
     def integer(self, value: Int, type_: str = "i64") -> Value:
         """Return an integer literal (splat for a vector type); a ``Value`` is passed through."""
@@ -255,7 +262,7 @@ class KernelBuilder:
             scalar = self.extent(value)
             return scalar if type_ == "i64" else self._as(scalar, type_)
         if type_.startswith("<"):
-            lanes, scalar = type_[1:-1].split(" x ")
+            _, scalar = type_[1:-1].split(" x ")
             return Value(f"splat ({scalar} {value})", type_)
         if type_ == "i1":
             return Value("true" if value else "false", "i1")
@@ -293,7 +300,9 @@ class KernelBuilder:
         return self.constant_vector([int(lane) for lane in lanes], "i1")
 
     def constant_array(self, values: Sequence[float | int], element: str) -> Value:
-        """Put ``values`` into read-only memory of the object, as elements named ``element``; returns their address."""
+        """Put ``values`` into read-only memory of the object, as elements named ``element``; returns their
+        address.
+        """
         scalar = "i8" if element == "i1" else LLVM_TYPES[element]
         if element in ("f16", "bf16", "f32", "f64"):
             literals = [f"{scalar} {float_literal(float(value), scalar)}" for value in values]
@@ -301,11 +310,13 @@ class KernelBuilder:
             literals = [f"{scalar} {int(value)}" for value in values]
         name = f"@{self.name}.{self._fresh('constant')}"
         self._globals.append(
-            f"{name} = private unnamed_addr constant [{len(literals)} x {scalar}] [{', '.join(literals)}], align 64"
+            f"{name} = private unnamed_addr constant [{len(literals)} x {scalar}]"
+            f" [{', '.join(literals)}], align 64"
         )
         return Value(name, "ptr")
 
-    # -- arithmetic -----------------------------------------------------------------------------------------------
+    # -- arithmetic
+    # -----------------------------------------------------------------------------------------------
 
     def binary(self, opcode: str, a: Value, b: Value) -> Value:
         """An LLVM binary instruction (``fadd``, ``add nsw``, ``shl`` …) on two values of one type."""
@@ -385,7 +396,9 @@ class KernelBuilder:
         return self.call_intrinsic("llvm.fmuladd", a.type, [a, b, c])
 
     def call_intrinsic(self, stem: str, type_: str, arguments: Sequence[Value]) -> Value:
-        """Call an intrinsic overloaded on its result type alone (``llvm.fma``, ``llvm.maximum``, ``llvm.smin`` …)."""
+        """Call an intrinsic overloaded on its result type alone (``llvm.fma``, ``llvm.maximum``,
+        ``llvm.smin`` …).
+        """
         return self.call(f"{stem}.{mangled(type_)}", type_, arguments)
 
     def call(
@@ -408,7 +421,8 @@ class KernelBuilder:
         given = ", ".join(f"{a.type} {a.text}" for a in (x, *more))
         return self.emit(f"call {x.type} @thalweg.{function}.{mangled(x.type)}({given})", x.type)
 
-    # -- vectors --------------------------------------------------------------------------------------------------
+    # -- vectors
+    # --------------------------------------------------------------------------------------------------
 
     def broadcast(self, x: Value, lanes: int) -> Value:
         """Return a vector whose lanes are all the scalar ``x``."""
@@ -453,7 +467,8 @@ class KernelBuilder:
         limit = self.broadcast(self.integer(count), lanes)
         return self.icmp("slt", self.iota(lanes), limit)
 
-    # -- memory ---------------------------------------------------------------------------------------------------
+    # -- memory
+    # ---------------------------------------------------------------------------------------------------
 
     def address(self, base: Value, index: Int, scalar: str) -> Value:
         """``&base[index]`` for elements of LLVM type ``scalar`` (``i1`` counts as a byte)."""
@@ -464,7 +479,9 @@ class KernelBuilder:
         return self.emit(f"getelementptr inbounds {scalar}, ptr {base.text}, i64 {index.text}", "ptr")
 
     def load(self, pointer: Value, type_: str, align: int, invariant: bool = False) -> Value:
-        """Load a scalar or vector; ``align`` in bytes. ``invariant``: nobody writes there while the kernel runs."""
+        """Load a scalar or vector; ``align`` in bytes. ``invariant``: nobody writes there while the kernel
+        runs.
+        """
         mark = ", !invariant.load !{}" if invariant else ""
         return self.emit(f"load {type_}, ptr {pointer.text}, align {align}{mark}", type_)
 
@@ -492,7 +509,8 @@ class KernelBuilder:
         name = f"llvm.masked.gather.{mangled(passthrough.type)}.v{indices.lanes}p0"
         return self.call(name, passthrough.type, [pointers, mask, passthrough], [f"align {align}"])
 
-    # -- control flow ---------------------------------------------------------------------------------------------
+    # -- control flow
+    # ---------------------------------------------------------------------------------------------
 
     def label(self, name: str) -> None:
         """Start a basic block."""

@@ -1,4 +1,6 @@
-"""How kernels address tensors: operands as memory or constants, affine accesses, collapsed iteration spaces."""
+"""How kernels address tensors: operands as memory or constants, affine accesses, collapsed iteration
+spaces.
+"""
 
 from __future__ import annotations
 
@@ -48,6 +50,12 @@ class Tensor:
     base: Value | None
     splat: Value | None = None
     invariant: bool = True
+
+    @property
+    def memory_base(self) -> Value:
+        """The address; the tensor is no splat."""
+        assert self.base is not None
+        return self.base
 
     @property
     def scalar(self) -> str:
@@ -106,9 +114,15 @@ def constant_values(value: SSAValue) -> tuple[float | int, ...] | None:
     if not isinstance(owner, arith.ConstantOp) or not isinstance(owner.value, DenseIntOrFPElementsAttr):
         return None
     if owner.value.is_splat():
-        return (owner.value.get_values()[0],)
-    values = tuple(owner.value.get_values())
+        return (_scalar(owner.value.get_values()[0]),)
+    values = tuple(map(_scalar, owner.value.get_values()))
     return values if 0 < len(values) <= MAX_CONSTANT_ELEMENTS else None
+
+
+def _scalar(value: object) -> float | int:
+    """Return an element that is known to be no complex number."""
+    assert isinstance(value, float | int)
+    return value
 
 
 def literal(b: KernelBuilder, value: float | int, type_: str) -> Value:
@@ -178,7 +192,9 @@ class Space:
     accesses: tuple[Access, ...]
 
     def position(self, dimension: int) -> int | None:
-        """Return the collapsed dimension that holds an original one; ``None`` if that was dropped (extent 1)."""
+        """Return the collapsed dimension that holds an original one; ``None`` if that was dropped (extent
+        1).
+        """
         for index, group in enumerate(self.groups):
             if dimension in group:
                 return index
@@ -238,17 +254,19 @@ def read(
     if tensor.splat is not None:
         return b.broadcast_literal(tensor.splat, lanes)
     if lanes == 1 or stride == 0:
-        pointer = b.address(tensor.base, index, tensor.scalar)
+        pointer = b.address(tensor.memory_base, index, tensor.scalar)
         return b.broadcast(_load(b, tensor, pointer, 1), lanes)
     if stride == 1:
-        return _load(b, tensor, b.address(tensor.base, index, tensor.scalar), lanes, mask, fill)
+        return _load(b, tensor, b.address(tensor.memory_base, index, tensor.scalar), lanes, mask, fill)
     if not isinstance(stride, int):
         steps = b.binary("mul nsw", b.iota(lanes), b.integer(stride, f"<{lanes} x i64>"))
-        return read_indexed(b, tensor, b.address(tensor.base, index, tensor.scalar), steps, mask, fill)
+        return read_indexed(b, tensor, b.address(tensor.memory_base, index, tensor.scalar), steps, mask, fill)
     if stride == -1 and mask is None:
-        forward = _load(b, tensor, b.address(tensor.base, b.sub(index, lanes - 1), tensor.scalar), lanes)
+        forward = _load(
+            b, tensor, b.address(tensor.memory_base, b.sub(index, lanes - 1), tensor.scalar), lanes
+        )
         return b.shuffle(forward, forward, range(lanes - 1, -1, -1))
-    pointer = b.address(tensor.base, index, tensor.scalar)
+    pointer = b.address(tensor.memory_base, index, tensor.scalar)
     indices = b.constant_vector([lane * stride for lane in range(lanes)], "i32")
     return read_indexed(b, tensor, pointer, indices, mask, fill)
 
@@ -290,7 +308,7 @@ def _from_memory(b: KernelBuilder, tensor: Tensor, value: Value) -> Value:
 
 def write(b: KernelBuilder, tensor: Tensor, index: Int, value: Value, mask: Value | None = None) -> None:
     """Write the lanes of ``value`` (those where ``mask`` is true) from element ``index`` on, contiguously."""
-    pointer = b.address(tensor.base, index, tensor.scalar)
+    pointer = b.address(tensor.memory_base, index, tensor.scalar)
     if tensor.scalar == "i1":
         value = b.cast("zext", value, "i8")
     if mask is None:

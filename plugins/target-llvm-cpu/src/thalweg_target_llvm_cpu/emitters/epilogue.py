@@ -163,7 +163,7 @@ class Epilogue:
                     index = b.add(index, part)
         if lanes > 1 and place.groups and strides[-1] is None:
             return self._scattered(b, tensor, access, place, lanes, mask, index)
-        return read(b, tensor, index, lanes, strides[-1] if place.groups else 0, mask)
+        return read(b, tensor, index, lanes, strides[-1] or 0 if place.groups else 0, mask)
 
     def _scattered(self, b, tensor, access, place, lanes, mask, index) -> Value:
         indices = b.broadcast(b.integer(index), lanes)

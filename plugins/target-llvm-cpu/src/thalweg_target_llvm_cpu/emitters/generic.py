@@ -11,6 +11,7 @@ from thalweg.codegen.target import DispatchPlan, KernelPlan
 from thalweg.extents import Extent
 from thalweg.ir import Dispatch, element_name, extents_of
 from thalweg.ir.dialects import linalg
+from xdsl.ir.affine import AffineDimExpr
 
 from thalweg_target_llvm_cpu.builder import LLVM_TYPES, Int, KernelBuilder, Value
 from thalweg_target_llvm_cpu.emitters.access import (
@@ -106,7 +107,7 @@ def iteration_extents(op: linalg.GenericOp) -> tuple[Extent, ...]:
     extents: list[Extent] = [1] * len(op.iterator_types.data)
     for value, map_ in zip([*op.inputs, *op.outputs], op.indexing_maps.data):
         for expression, extent in zip(map_.data.results, extents_of(value)):
-            if hasattr(expression, "position"):
+            if isinstance(expression, AffineDimExpr):
                 extents[expression.position] = extent
     return tuple(extents)
 
@@ -175,7 +176,9 @@ def _rows(
 def _tiles(
     b: KernelBuilder, form: Form, inputs: Sequence[Tensor | None], output: Tensor, division: Split
 ) -> None:
-    """Walk the two crossed dimensions in square tiles; element by element where one is smaller than a tile."""
+    """Walk the two crossed dimensions in square tiles; element by element where one is smaller than a
+    tile.
+    """
     assert form.crossed is not None
     sides = (form.crossed, len(form.space.extents) - 1)
 
@@ -228,17 +231,21 @@ def _point(
 def _tile(
     b: KernelBuilder, form: Form, inputs: Sequence[Tensor | None], output: Tensor, corner: Sequence[Int]
 ) -> None:
-    """Compute a square tile: ``lanes`` rows along the innermost dimension, one for each step of ``crossed``."""
+    """Compute a square tile: ``lanes`` rows along the innermost dimension, one for each step of
+    ``crossed``.
+    """
     *reads, target = form.space.accesses
+    crossed = form.crossed
+    assert crossed is not None
     tiles = [
         _transposed(b, form, tensor, access, corner)
-        if tensor is not None and access.strides[-1] not in (0, 1) and access.strides[form.crossed] == 1
+        if tensor is not None and access.strides[-1] not in (0, 1) and access.strides[crossed] == 1
         else None
         for tensor, access in zip(inputs, reads)
     ]
     for row in range(form.lanes):
         coordinates = list(corner)
-        coordinates[form.crossed] = b.add(corner[form.crossed], row)
+        coordinates[crossed] = b.add(corner[crossed], row)
         values = []
         for tensor, access, tile in zip(inputs, reads, tiles):
             if tensor is None:

@@ -46,8 +46,10 @@ def analyse(dispatch: Dispatch) -> Work:
             f"a dispatch of {len(ops)} ops",
             _form(dispatch, f"one root and one epilogue wanted, found {names}"),
         )
-    epilogue = ops[1] if len(ops) == 2 else None
-    if epilogue is not None and not is_epilogue(epilogue, ops[0]):
+    if len(ops) == 1:
+        return Work(ops[0], None)
+    epilogue = ops[1]
+    if not isinstance(epilogue, linalg.GenericOp) or not is_epilogue(epilogue, ops[0]):
         message = _form(
             dispatch, f"{epilogue.name} is not an elementwise function of the result of {ops[0].name}"
         )
@@ -65,7 +67,9 @@ def is_reduction(op: linalg.GenericOp) -> bool:
 
 
 def is_epilogue(op: Operation, root: Operation) -> bool:
-    """Return whether ``op`` applies an elementwise function to each element of the root's result, in place."""
+    """Return whether ``op`` applies an elementwise function to each element of the root's result, in
+    place.
+    """
     if not isinstance(op, linalg.GenericOp) or is_reduction(op) or len(op.outputs) != 1:
         return False
     maps = [m.data for m in op.indexing_maps.data]
