@@ -1,8 +1,8 @@
 """The program that runs inside of the emulator: it does what it is asked, over standard input and output.
 
 It is LLVM IR, compiled by the code generator and linked by the linker under test, without a C library: a
-foreign kernel then runs wherever qemu's user mode is installed, without a cross compiler. Loading an image and
-laying out arguments is left to who asks (``emulator``).
+foreign kernel then runs wherever qemu's user mode is installed, without a cross compiler. Loading an image
+and laying out arguments is left to who asks (``emulator``).
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ SYSTEMS = {
     # mov rax, [rsp + 8]; mov r10, rcx; syscall; ret
     "x86_64": (bytes.fromhex("488b442408 4989ca 0f05 c3"), (0, 1, 60, 9, 11, 10)),
 }
-"""Architecture → machine code of ``system_call``, and the system's numbers of ``CALLS``. It is given as bytes:
-llvmlite has no assembler for foreign processors.
+"""Architecture → machine code of ``system_call``, and the system's numbers of ``CALLS``. It is given as
+bytes: llvmlite has no assembler for foreign processors.
 """
 
 CALLS = ("read", "write", "exit", "mmap", "munmap", "mprotect")
@@ -59,7 +59,8 @@ moved:
   %next = add i64 %at, %count
   br label %again
 leave:
-  %never = call i64 @system_call(i64 0, i64 0, i64 0, i64 0, i64 0, i64 0, i64 {exit})
+  %code = lshr i64 %count, 63
+  %never = call i64 @system_call(i64 %code, i64 0, i64 0, i64 0, i64 0, i64 0, i64 {exit})
   br label %end
 end:
   ret void

@@ -1,7 +1,7 @@
 """Runs images of foreign processors under qemu's user mode, through the kernel C ABI.
 
-``EMULATED`` names the processors, as ``--target-cpu`` values never are; each has exactly the instructions that
-its code may use, where qemu can hide the others, so that a kernel that uses more is killed.
+``EMULATED`` names the processors, as ``--target-cpu`` values never are; each has exactly the instructions
+that its code may use, where qemu can hide the others, so that a kernel that uses more is killed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -31,7 +32,9 @@ from thalweg_target_llvm_cpu.options import LlvmCpuOptions
 from thalweg_target_llvm_cpu.target import LlvmCpuBackend
 
 REQUIRE = "THALWEG_REQUIRE"
-"""Environment variable: what must be there, as ``qemu``; a test that lacks it then fails instead of skipping."""
+"""Environment variable: what must be there, as ``qemu``; a test that lacks it then fails instead of
+skipping.
+"""
 
 PAGE = 1 << 16
 """The largest page of the processors."""
@@ -45,30 +48,39 @@ PRIVATE_ANONYMOUS = 0x22
 
 @dataclass(frozen=True)
 class Processor:
-    """What code is compiled for, and the emulator that runs it."""
+    """What code is compiled for, and the emulator that runs it: the first of ``models`` that it takes (qemu's
+    names of RISC-V extensions changed with its version 8).
+    """
 
     options: LlvmCpuOptions
-    command: tuple[str, ...]
+    emulator: str
+    models: tuple[str, ...]
     exact_masks: bool = True
     """Whether the emulator leaves alone what a masked vector load masks off; if not, there is
     memory before and behind operands.
     """
 
 
-def _linux(architecture: str, cpu: str, features: str, emulated: str, exact_masks: bool = True) -> Processor:
+def _linux(architecture: str, cpu: str, features: str, *models: str, exact_masks: bool = True) -> Processor:
     options = LlvmCpuOptions(f"{architecture}-unknown-linux-gnu", cpu, features)
-    return Processor(options, (f"qemu-{architecture}", "-cpu", emulated), exact_masks)
+    return Processor(options, f"qemu-{architecture}", models, exact_masks)
 
 
-_PLAIN_RISCV = "rv64,zba=false,zbb=false,zbc=false,zbs=false,Zfh=false"
+def _riscv(features: str, bits: str, vector: str) -> Processor:
+    """``bits``, for Zba, Zbb, Zbs and Zfh, and ``vector`` are values of qemu's properties."""
+    plain = f"rv64,zba={bits},zbb={bits},zbc=false,zbs={bits}"
+    models = (f"{plain},{zfh}={bits},v={vector}" for zfh in ("zfh", "Zfh"))
+    return _linux("riscv64", "generic", features, *models)
+
+
 EMULATED = {
     "aarch64": _linux("aarch64", "generic", "", "cortex-a57"),
     "aarch64 neoverse-n1": _linux("aarch64", "neoverse-n1", "", "neoverse-n1"),
     "aarch64 +i8mm,+bf16": _linux("aarch64", "generic", "+fullfp16,+dotprod,+i8mm,+bf16,+fp16fml", "max"),
-    "riscv64": _linux("riscv64", "generic", "", _PLAIN_RISCV + ",v=false"),
-    "riscv64 +v of 128 bits": _linux("riscv64", "generic", "+v", _PLAIN_RISCV + ",v=true,vlen=128"),
-    "riscv64 +v of 256 bits": _linux("riscv64", "generic", "+v", _PLAIN_RISCV + ",v=true,vlen=256"),
-    "riscv64 +zb*,+zfh": _linux("riscv64", "generic", "+zba,+zbb,+zbs,+zfh", "rv64,Zfh=true,v=false"),
+    "riscv64": _riscv("", "false", "false"),
+    "riscv64 +v of 128 bits": _riscv("+v", "false", "true,vlen=128"),
+    "riscv64 +v of 256 bits": _riscv("+v", "false", "true,vlen=256"),
+    "riscv64 +zb*,+zfh": _riscv("+zba,+zbb,+zbs,+zfh", "true", "false"),
     "x86-64-v2": _linux("x86_64", "x86-64-v2", "", "Nehalem"),
     "x86-64-v3": _linux("x86_64", "x86-64-v3", "", "Haswell", exact_masks=False),
 }
@@ -81,13 +93,28 @@ masked lanes too.)
 def configuration(cpu: str) -> tuple[LlvmCpuBackend, TargetConfiguration]:
     """Return the backend and configuration of an emulated processor; skip where there is no emulator."""
     processor = EMULATED[cpu]
-    if shutil.which(processor.command[0]) is None:
-        lacks(f"{processor.command[0]} is not installed (Debian: apt-get install qemu-user)", "qemu")
+    if shutil.which(processor.emulator) is None:
+        lacks(f"{processor.emulator} is not installed (Debian: apt-get install qemu-user)", "qemu")
     target = LlvmCpuBackend(processor.options)
     return target, target.configuration()
 
 
-def lacks(reason: str, requirement: str) -> None:
+@cache
+def _command(cpu: str) -> tuple[str, ...]:
+    """Return the command that starts the host program; skip where the emulator lacks the processor."""
+    processor = EMULATED[cpu]
+    said = ""
+    for model in processor.models:
+        command = (processor.emulator, "-cpu", model, str(_program_file(cpu)))
+        # Without requests the program ends at once.
+        ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+        if ended.returncode == 0:
+            return command
+        said = ended.stderr.decode(errors="replace").strip().splitlines()[-1]
+    return lacks(f"{processor.emulator} does not emulate {cpu} (it needs qemu 7.2 or later): {said}", "qemu")
+
+
+def lacks(reason: str, requirement: str) -> NoReturn:
     """Skip the test; fail it where ``THALWEG_REQUIRE`` says that ``requirement`` must be there."""
     if requirement in os.environ.get(REQUIRE, "").split(","):
         pytest.fail(f"{reason}; {REQUIRE} asks for {requirement}", pytrace=False)
@@ -106,10 +133,10 @@ class Guest:
         self.cpu = cpu
         self._config = config
         self._architecture = config.executable_format.split("-")[2]
-        path = _program_file(cpu)
+        self._command = _command(cpu)
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (as long as the process)
         self._process = subprocess.Popen(
-            [*EMULATED[cpu].command, str(path)],
+            self._command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -140,7 +167,7 @@ class Guest:
         self._errors.seek(0)
         said = self._errors.read().decode(errors="replace").strip().splitlines()
         how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
-        return f"{' '.join(EMULATED[self.cpu].command)} ended {how}: {'; '.join(said[-2:])}"
+        return f"{' '.join(self._command[:3])} ended {how}: {'; '.join(said[-2:])}"
 
     def _call(self, name: str, *words: int) -> int:
         _, value = self._ask(SYSTEM_CALL, call_number(self._architecture, name), *words)
@@ -192,9 +219,7 @@ class Guest:
         for segment in image.segments:
             start, end = segment.address // 4096 * 4096, -(-(segment.address + segment.size) // 4096) * 4096
             kind = READ_EXECUTE if segment.flags & EXECUTE else READ_WRITE
-            self.protect(
-                base + start, end - start, kind if segment.flags & (EXECUTE | WRITE) else READ_ONLY
-            )
+            self.protect(base + start, end - start, kind if segment.flags & (EXECUTE | WRITE) else READ_ONLY)
         return [base + image.functions[entry.name] for entry in record.entries]
 
     def call(

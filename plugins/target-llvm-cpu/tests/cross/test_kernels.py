@@ -1,4 +1,5 @@
-"""Every kernel test that names a processor, for foreign processors: compiled here, run under qemu's user mode.
+"""Every kernel test that names a processor, for foreign processors: compiled here, run under qemu's user
+mode.
 
 The tests are those of the folder above, of every emitter, with static and with dynamic dimensions, with their
 own references and bounds; what is added is the processor. A case of each test is sampled for ``make test``;

@@ -16,7 +16,9 @@ ORDINARY = ("aarch64", "riscv64", "riscv64 +v of 128 bits")
 
 def cases(model: str, ordinary: tuple[str, ...] = ()) -> list:
     """Return (model, processor); those not in ``ordinary`` run in ``make test-full``."""
-    return [pytest.param(model, cpu, marks=() if cpu in ordinary else (pytest.mark.full,)) for cpu in EMULATED]
+    return [
+        pytest.param(model, cpu, marks=() if cpu in ordinary else (pytest.mark.full,)) for cpu in EMULATED
+    ]
 
 
 @pytest.mark.parametrize("model, cpu", [*cases("mnist12", ORDINARY), *cases("mobilenetv2")])
