@@ -132,3 +132,12 @@ def test_a_polynomial_that_divides_another_is_taken_out():
     inexact = (HEADS * TOKENS + 1) // HEADS
     assert evaluate(inexact, {"heads": 4, "tokens": 5}) == 5
     assert evaluate((TOKENS * 3) // (TOKENS * 2), {"tokens": 5}) == 1
+
+
+def test_a_remainder_is_known_to_be_less_than_its_divisor():
+    remainder = TOKENS % 8
+    assert (lower_bound(remainder), upper_bound(remainder)) == (0, 7)
+    missing = (8 - remainder) % 8
+    assert (lower_bound(missing), upper_bound(missing)) == (0, 7)
+    assert [evaluate(missing, {"tokens": n}) for n in (1, 7, 8, 9)] == [7, 1, 0, 7]
+    assert lower_bound(HEADS + 3 - 2 * remainder) == 1 + 3 - 14

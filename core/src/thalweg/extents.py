@@ -414,7 +414,13 @@ def _atom(atom: Atom) -> Extent:
     return Expression((((atom,), 1),))
 
 
-def _bounds(extent: Extent) -> tuple[float, float]:
+_REMAINDERS = 3
+"""How many quotients ``_bounds`` reads as a numerator less a remainder, one inside the other."""
+_QUOTIENTS = 4
+"""How many quotients of one sum it tries."""
+
+
+def _bounds(extent: Extent, remainders: int = _REMAINDERS) -> tuple[float, float]:
     if isinstance(extent, int):
         return extent, extent
     low: float = 0
@@ -423,7 +429,30 @@ def _bounds(extent: Extent) -> tuple[float, float]:
         least, most = _product_bounds(monomial)
         ends = (_times(coefficient, least), _times(coefficient, most))
         low, high = low + min(ends), high + max(ends)
+    if remainders and (low == -inf or high == inf):
+        for least, most in _bounds_by_remainders(extent, remainders):
+            low, high = max(low, least), min(high, most)
     return low, high
+
+
+def _bounds_by_remainders(extent: Expression, remainders: int) -> Iterable[tuple[float, float]]:
+    """Yield bounds that hold because a numerator less its quotient times the divisor is from 0 to the divisor
+    less 1.
+    """
+    quotients = [
+        (m[0], coefficient)
+        for m, coefficient in extent.terms
+        if len(m) == 1 and isinstance(m[0], Operation) and m[0].operator == "//"
+    ]
+    for atom, coefficient in quotients[:_QUOTIENTS]:
+        if not isinstance(atom.right, int):
+            continue
+        times, left_over = divmod(-coefficient, atom.right)
+        if left_over:
+            continue
+        low, high = _bounds(extent - (atom.left - _atom(atom) * atom.right) * times, remainders - 1)
+        ends = (0, times * (atom.right - 1))
+        yield low + min(ends), high + max(ends)
 
 
 def _product_bounds(monomial: Monomial) -> tuple[float, float]:
