@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,17 +17,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-ROOT = Path(__file__).parents[2]
-EXAMPLE = "examples/out-of-tree-driver"
-PACKAGES = ("core", "plugins/driver-local", "plugins/target-vmvx", "conformance", EXAMPLE)
-THIRD_PARTY = (
-    "numpy>=1.26",
-    "ml-dtypes>=0.5",
-    "pluggy>=1.5",
-    "importlib-metadata>=8",
-    "rich>=13",
-    "pytest>=8.4",
-)
+from .fresh_environment import ROOT, RUNTIME, Environment, build_wheels, make_environment, run_program, uv
+
+EXAMPLE = ROOT / "examples" / "out-of-tree-driver"
+PACKAGES = ("core", "plugins/driver-local", "plugins/target-vmvx", "conformance")
 COMPILERS = ("llvmlite", "onnx", "xdsl")
 TARGETS = {"example": ["vmvx"], "local-sync": ["llvm-cpu", "vmvx"], "local-task": ["llvm-cpu", "vmvx"]}
 """Driver → the target backends whose modules it runs."""
@@ -38,85 +28,18 @@ TARGETS = {"example": ["vmvx"], "local-sync": ["llvm-cpu", "vmvx"], "local-task"
 pytestmark = pytest.mark.slow
 
 
-@dataclass(frozen=True)
-class Environment:
-    """A virtual environment; nothing of the one that the tests run in reaches its programs."""
-
-    folder: Path
-    work: Path
-
-    @property
-    def python(self) -> Path:
-        return self.folder / "bin" / "python"
-
-    def run(self, *words: object) -> subprocess.CompletedProcess[str]:
-        """Run ``python -m …`` in it."""
-        return _run(self.python, "-m", *words, cwd=self.work)
-
-    def text(self, *words: object) -> str:
-        """Return what a program that succeeds prints."""
-        done = self.run(*words)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    def drivers(self) -> set[str]:
-        """Return the names that ``thalweg plugins`` shows as HAL drivers, checked against the other lists."""
-        plugins = json.loads(self.text("thalweg", "plugins", "--json"))
-        names = {
-            plugin["name"] for plugin in plugins if plugin["kind"] == "HAL driver" and plugin["available"]
-        }
-        listed = self.text("thalweg", "run", "--list-drivers").splitlines()[1:]
-        assert {line.partition(":")[0].strip() for line in listed} == names
-        devices = self.text("thalweg", "run", "--list-devices").split()
-        assert {uri.partition("://")[0] for uri in devices} == names
-        return names
-
-
-def _run(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    kept = {
-        key: value
-        for key, value in os.environ.items()
-        if not key.startswith(("PYTHON", "THALWEG", "VIRTUAL"))
-    }
-    return subprocess.run(
-        [str(w) for w in words], cwd=cwd, env=kept, capture_output=True, text=True, timeout=300
-    )
-
-
-def _uv(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    beside = Path(sys.executable).parent / "uv"
-    program = beside if beside.exists() else shutil.which("uv")
-    if program is None:
-        pytest.skip("uv is not installed, which builds the wheels and makes the environment: pip install uv")
-    return _run(program, *words, cwd=cwd)
-
-
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheels")
-    for package in PACKAGES:
-        options = ["--wheel", "--no-build-isolation", "--python", sys.executable, "--out-dir", folder]
-        done = _uv("build", *options, ROOT / package, cwd=folder)
-        assert done.returncode == 0, f"{package}: {done.stderr}"
-    assert len(list(folder.glob("*.whl"))) == len(PACKAGES)
+    packages = [*(ROOT / package for package in PACKAGES), EXAMPLE]
+    folder = build_wheels(packages, tmp_path_factory.mktemp("wheels"))
+    assert len(list(folder.glob("*.whl"))) == len(packages)
     return folder
 
 
 @pytest.fixture(scope="module")
 def environment(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    made = Environment(tmp_path_factory.mktemp("environment") / "venv", tmp_path_factory.mktemp("work"))
-    done = _uv("venv", "--python", sys.executable, made.folder, cwd=wheels)
-    assert done.returncode == 0, done.stderr
-    install = ["pip", "install", "--python", made.python]
-    fetched = _uv(*install, *THIRD_PARTY, cwd=wheels)
-    if fetched.returncode:
-        reason = " ".join(fetched.stderr.split())
-        pytest.skip(
-            f"numpy and the like are neither in uv's cache nor to be had from a package index: {reason}"
-        )
-    done = _uv(*install, *sorted(wheels.glob("*.whl")), cwd=wheels)
-    assert done.returncode == 0, done.stderr
-    return made
+    folder = tmp_path_factory.mktemp("environment") / "venv"
+    return make_environment(folder, tmp_path_factory.mktemp("work"), RUNTIME, wheels)
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +75,7 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(folder / "wrong.npy", np.roll(np.asarray(probabilities), 1))
     for target in ("llvm-cpu", "vmvx"):
         words = ["thalweg", "compile", "small.onnx", "--target-backend", target, "-o", f"{target}.twm"]
-        done = _run(sys.executable, "-m", *words, cwd=folder)
+        done = run_program(sys.executable, "-m", *words, cwd=folder)
         assert done.returncode == 0, done.stderr
     return folder
 
@@ -164,9 +87,9 @@ def _answer(environment: Environment, modules: Path, driver: str, target: str, e
 
 def test_no_compiler_is_installed(environment: Environment):
     code = f"import importlib.util as u; print([n for n in {COMPILERS!r} if u.find_spec(n)])"
-    assert _run(environment.python, "-c", code, cwd=environment.work).stdout == "[]\n"
+    assert run_program(environment.python, "-c", code, cwd=environment.work).stdout == "[]\n"
     where = "import thalweg, thalweg_driver_example as e; print(thalweg.__file__, e.__file__)"
-    paths = _run(environment.python, "-c", where, cwd=environment.work).stdout.split()
+    paths = run_program(environment.python, "-c", where, cwd=environment.work).stdout.split()
     assert len(paths) == 2 and all(path.startswith(str(environment.folder)) for path in paths), paths
 
 
@@ -196,7 +119,7 @@ def test_a_module_for_another_machine_is_refused_in_one_line(environment: Enviro
 
 
 def test_the_driver_passes_its_own_tests(environment: Environment):
-    tests = ROOT / EXAMPLE / "tests"
+    tests = EXAMPLE / "tests"
     said = environment.text(
         "pytest", "-q", "-p", "no:cacheprovider", f"--rootdir={tests}", "-c", os.devnull, tests
     )
@@ -205,11 +128,11 @@ def test_the_driver_passes_its_own_tests(environment: Environment):
 
 @pytest.fixture
 def without_the_driver(environment: Environment, wheels: Path) -> Iterator[Environment]:
-    done = _uv("pip", "uninstall", "--python", environment.python, "thalweg-driver-example", cwd=wheels)
+    done = uv("pip", "uninstall", "--python", environment.python, "thalweg-driver-example", cwd=wheels)
     assert done.returncode == 0, done.stderr
     yield environment
     wheel = next(wheels.glob("thalweg_driver_example-*.whl"))
-    done = _uv("pip", "install", "--python", environment.python, "--no-deps", wheel, cwd=wheels)
+    done = uv("pip", "install", "--python", environment.python, "--no-deps", wheel, cwd=wheels)
     assert done.returncode == 0, done.stderr
 
 
