@@ -9,7 +9,7 @@ dimensions: the outputs of ``Shape`` and what models make of them on the way to 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import prod
+from math import inf, prod
 from typing import Any
 
 import numpy as np
@@ -115,9 +115,14 @@ def _exact_quotient(a: Extent, b: Extent) -> Extent | None:
     return whole if whole is not None and whole * b == a else None
 
 
-def _remainder(a: Extent, b: Extent) -> Extent | None:
-    """The remainder of what is not negative by a positive number; both of ONNX's kinds agree on it."""
-    return a - floor_divide(a, b) * b if lower_bound(a) >= 0 and lower_bound(b) >= 1 else None
+def _remainder(node: Node, a: Elements, b: Elements) -> Elements:
+    """The remainder by a positive number: not negative, but for ``fmod`` of what is negative."""
+    least = 0 if node.attribute("fmod", 0) else -inf
+
+    def remainder(x: Extent, y: Extent) -> Extent | None:
+        return x - floor_divide(x, y) * y if lower_bound(x) >= least and lower_bound(y) >= 1 else None
+
+    return _elementwise(remainder)(node, a, b)
 
 
 def _equal(a: Extent, b: Extent) -> int | None:
@@ -219,7 +224,7 @@ _RULES: dict[str, Callable[..., Elements | None]] = {
     "Mul": _elementwise(lambda a, b: a * b),
     "Div": _elementwise(_quotient),
     "Neg": _elementwise(lambda a: -a),
-    "Mod": _elementwise(_remainder),
+    "Mod": _remainder,
     "Floor": _same,
     "Ceil": _same,
     "Min": _elementwise(minimum),

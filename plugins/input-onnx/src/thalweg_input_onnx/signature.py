@@ -80,8 +80,13 @@ class Dimensions:
 
     def remedy(self, names: Iterable[str]) -> str:
         """Return the options that give the named dimensions sizes, as advice; empty for no names."""
-        options = " ".join(f"--onnx-dim {self._labels.get(name, name)}=VALUE" for name in sorted(set(names)))
-        return f"fix the dynamic dimensions: {options}" if options else ""
+        labels = [self._labels.get(name, name) for name in sorted(set(names))]
+        if not labels:
+            return ""
+        advice = "fix the dynamic dimensions: " + " ".join(f"--onnx-dim {label}=VALUE" for label in labels)
+        if len(labels) > 1:
+            advice += f", or make two of them one: --onnx-dim {labels[0]}={labels[1]}"
+        return advice
 
 
 def graph_inputs(
