@@ -139,6 +139,14 @@ INVALID = {
         "return HalDriverSpec(name=name, summary='x', create=object, api_version='1.0')",
         "api_version must be (major, minor); found '1.0'",
     ),
+    "device-kind": (
+        "return HalDriverSpec(name=name, summary='x', create=object, device_kind=None)",
+        "device_kind must be a slug; found None",
+    ),
+    "executable-formats": (
+        "return HalDriverSpec(name=name, summary='x', create=object, executable_formats=['a-1'])",
+        "executable_formats must be a tuple of slugs; found ['a-1']",
+    ),
     "raises": ("raise KeyError('oh')", "failed in its hook thalweg_hal_driver: KeyError: 'oh'"),
 }
 
