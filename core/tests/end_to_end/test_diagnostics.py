@@ -249,3 +249,54 @@ def test_debug_info_is_small_and_can_be_left_out(pooled):
     with_info, without = (read_module(pooled("max", *o)).variants[0] for o in ((), ("--strip-debug-info",)))
     assert 0 < len(with_info.debug_info) < 4000 and without.debug_info == b""
     assert replace(with_info, debug_info=b"") == without
+
+
+GATHER = """
+func.func @main(%x: tensor<4x2xf32> {tw.name = "x"}, %i: tensor<3xi32> {tw.name = "i"})
+    -> (tensor<3x2xf32> {tw.name = "y"}) {
+  %y = tw.gather %x[%i] {axis = 0 : i64, tw.source = "Gather -> y"}
+      : (tensor<4x2xf32>, tensor<3xi32>) -> tensor<3x2xf32>
+  func.return %y : tensor<3x2xf32>
+}
+"""
+
+
+@pytest.fixture
+def gather(thalweg, require, tmp_path):
+    """A module whose kernel fails on an index out of range, and the inputs with which it does."""
+    require(target_backends="vmvx", hal_drivers="local-sync")
+    source, path = tmp_path / "gather.mlir", tmp_path / "gather.twm"
+    source.write_text(GATHER)
+    assert thalweg("compile", source, "-o", path, "--target-backend=vmvx").status == 0
+    return path, ("--device=local-sync", "--input=4x2xf32=1", "--input=3xi32=0 9 1")
+
+
+def test_a_trace_ends_with_the_dispatch_that_failed(thalweg, gather):
+    path, inputs = gather
+    outcome = thalweg("run", path, *inputs, "--trace-dispatches")
+    dispatch, bindings, error = outcome.err.splitlines()
+    assert outcome.status == 1
+    assert dispatch == "dispatch 0 of 1: main_dispatch_0_gather [Gather -> y], 1x1x1 workgroups, 68 bytes"
+    assert bindings == "  r input 4x2xf32, r input 3xi32, w output 3x2xf32"
+    assert error.startswith("thalweg: error: kernel 'main_dispatch_0_gather'")
+
+
+def test_a_dispatch_that_fails_on_both_sides_is_an_error_that_names_it(mistake, gather):
+    path, inputs = gather
+    message = mistake("compare", path, "--against=vmvx", *inputs)
+    assert message.startswith("dispatch 0, main_dispatch_0_gather [Gather -> y], fails on both sides")
+    assert message.endswith("give inputs that it takes (--input)")
+
+
+def test_a_kernel_that_fails_where_the_reference_does_not_differs(thalweg, gather, tmp_path):
+    path, _ = gather
+    module = read_module(path)
+    (variant,) = module.variants
+    source = tmp_path / "other.mlir"
+    source.write_text(GATHER.replace("4x2xf32", "1x2xf32"))  # a table of one row
+    assert thalweg("compile", source, "-o", tmp_path / "other.twm", "--target-backend=vmvx").status == 0
+    (other,) = read_module(tmp_path / "other.twm").variants
+    write_module(replace(module, variants=(replace(variant, executables=other.executables),)), path)
+    inputs = ("--device=local-sync", "--input=4x2xf32=1", "--input=3xi32=0 3 1")
+    outcome = thalweg("compare", path, "--against=vmvx", *inputs)
+    assert outcome.status == 1 and "  it failed: kernel 'main_dispatch_0_gather'" in outcome.out

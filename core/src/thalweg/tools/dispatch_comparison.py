@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from thalweg.codegen.packing import Packing
-from thalweg.errors import ThalwegError
+from thalweg.errors import Aborted, ThalwegError
 from thalweg.module.debug_info import KernelInfo
 from thalweg.module.module import Module
 from thalweg.plugin.registry import Registry
@@ -96,7 +96,10 @@ def compile_kernels(
 def compare_dispatches(
     stepped: SteppedFunction, reference: Program, tolerance: ComparisonTolerance
 ) -> Iterator[Difference | None]:
-    """Run each dispatch on both sides; yields, in order, how it differs, or ``None`` where it does not."""
+    """Run each dispatch on both sides; yields, in order, how it differs, or ``None`` where it does not.
+
+    :raises Aborted: a dispatch fails on both sides, so that there is nothing to compare.
+    """
     dispatches = {dispatch.command: dispatch for dispatch in list_dispatches(stepped)}
     for place in range(len(stepped.commands)):
         dispatch = dispatches.get(place)
@@ -113,13 +116,16 @@ def _compare(
     operands = _operands(stepped, dispatch, dispatch.info)
     expected, reference_failure = _attempt(lambda: reference[dispatch.kernel](*operands))
     _, failure = _attempt(stepped.prepare(dispatch.command))
+    if failure and reference_failure:
+        raise Aborted(
+            f"dispatch {dispatch.number}, {dispatch.kernel} [{dispatch.node}], fails on both sides with these"
+            f" inputs: {failure}; the reference: {reference_failure}; give inputs that it takes (--input)"
+        )
     reasons = []
-    if failure and not reference_failure:
+    if failure:
         reasons.append(f"it failed: {failure}")
     elif reference_failure:
-        reasons.append(
-            f"the reference failed: {reference_failure}" + f"; it failed too: {failure}" * bool(failure)
-        )
+        reasons.append(f"the reference failed: {reference_failure}")
     else:
         values = expected if isinstance(expected, tuple) else (expected,)
         for number, (binding, value) in enumerate(zip(dispatch.outputs, values, strict=True)):
