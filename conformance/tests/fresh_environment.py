@@ -97,21 +97,25 @@ def build_wheels(packages: Iterable[Path], folder: Path) -> Path:
     return folder
 
 
-def make_environment(folder: Path, work: Path, requirements: Iterable[str], wheels: Path) -> Environment:
-    """Make an environment with ``requirements``, from uv's cache or a package index, and the wheels.
+def make_environment(folder: Path, work: Path, requirements: Iterable[str]) -> Environment:
+    """Make an environment with ``requirements``, from uv's cache or a package index.
 
-    The test is skipped where the requirements are not to be had.
+    The test is skipped where they are not to be had.
     """
     made = Environment(folder, work)
     done = uv("venv", "--python", sys.executable, made.folder, cwd=work)
     assert done.returncode == 0, done.stderr
-    install = ["pip", "install", "--python", made.python]
-    fetched = uv(*install, *requirements, cwd=work)
+    fetched = uv("pip", "install", "--python", made.python, *requirements, cwd=work)
     if fetched.returncode:
         reason = " ".join(fetched.stderr.split())
         pytest.skip(
             f"numpy and the like are neither in uv's cache nor to be had from a package index: {reason}"
         )
-    done = uv(*install, *sorted(wheels.glob("*.whl")), cwd=work)
-    assert done.returncode == 0, done.stderr
     return made
+
+
+def install_wheels(environment: Environment, wheels: Path) -> None:
+    """Install all wheels of a folder."""
+    words = ["pip", "install", "--python", environment.python, *sorted(wheels.glob("*.whl"))]
+    done = uv(*words, cwd=wheels)
+    assert done.returncode == 0, done.stderr

@@ -17,7 +17,16 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from .fresh_environment import ROOT, RUNTIME, Environment, build_wheels, make_environment, run_program, uv
+from .fresh_environment import (
+    ROOT,
+    RUNTIME,
+    Environment,
+    build_wheels,
+    install_wheels,
+    make_environment,
+    run_program,
+    uv,
+)
 
 EXAMPLE = ROOT / "examples" / "out-of-tree-driver"
 PACKAGES = ("core", "plugins/driver-local", "plugins/target-vmvx", "conformance")
@@ -39,7 +48,9 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def environment(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     folder = tmp_path_factory.mktemp("environment") / "venv"
-    return make_environment(folder, tmp_path_factory.mktemp("work"), RUNTIME, wheels)
+    made = make_environment(folder, tmp_path_factory.mktemp("work"), RUNTIME)
+    install_wheels(made, wheels)
+    return made
 
 
 @pytest.fixture(scope="module")

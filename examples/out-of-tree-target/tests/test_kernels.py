@@ -34,7 +34,7 @@ def random_array(shape: tuple[int, ...], dtype: str, random: np.random.Generator
     return (values.astype(np.int64) if whole else values).astype(numpy_dtype(dtype))
 
 
-def compiled(made: Program) -> thalweg.Module:
+def compiled(made: Program):
     """Compile a copy: compiling works on the program in place."""
     return thalweg.compile(Program(made.module.clone(), made.resources), target_backends=["example"])
 
