@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from thalweg.dtypes import dtype_name
-from thalweg.errors import InvalidArgument, ParameterError
+from thalweg.errors import InvalidArgument, ParameterError, ResourceExhausted
 from thalweg.parameters import open_parameter_file, write_parameters
 
 from . import archives
@@ -255,6 +255,13 @@ def test_splats_skipped_entries_and_linked_archives(opened):
     assert file.content(file.tensors["last"]).tolist() == [16, 17, 18]
     assert file.tensors["ext"].refusal == "lies in another file, which Thalweg does not read"
     assert "entry type 77" in file.tensors["abext"].refusal
+
+
+def test_a_splat_beyond_all_memory_is_refused_when_it_is_read(opened):
+    data = archives.irpa([archives.irpa_splat((0, 1), 1 << 62, b"1234")], b"w", b"")
+    file = opened(data)
+    with pytest.raises(ResourceExhausted, match=r"no memory for tensor 'w' of .*, 4611686018427387904 bytes"):
+        file.content(file.tensors["w"])
 
 
 def changed(data: bytes, at: int, value: int) -> bytes:

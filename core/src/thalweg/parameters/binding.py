@@ -16,7 +16,8 @@ from thalweg.module.module import PARAMETERS_FEATURE, Module, Parameter
 from thalweg.parameters.file import ParameterFile, StoredTensor
 from thalweg.parameters.index import ParameterIndex
 
-_NEAREST_OF = 5000
+_NEAREST_OF, _CUTOFF = 5000, 0.8
+"""Among how many names the nearest is looked for, and how near it is: digests are alike by chance."""
 
 
 def bind_parameters(
@@ -68,7 +69,7 @@ def _check_present(module: Module, wanted: list[Parameter], index: ParameterInde
         )
         raise ParameterError(f"{head}{tail}; the files given are of {given}; {remedy}")
     names = [name for file in files for name in file.tensors]
-    near = difflib.get_close_matches(first.name, names, n=1) if len(names) <= _NEAREST_OF else []
+    near = difflib.get_close_matches(first.name, names, 1, _CUTOFF) if len(names) <= _NEAREST_OF else []
     hint = f" (nearest: {near[0]!r})" if near else ""
     where = ", ".join(file.where for file in files)
     raise ParameterError(

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from thalweg.errors import InvalidArgument, ParameterError
+from thalweg.errors import InvalidArgument, ParameterError, ResourceExhausted
 
 ALIGNMENT = 64
 """Bytes to which the kernel ABI aligns constants; a tensor that lies otherwise in its file is copied once."""
@@ -66,7 +66,10 @@ class ParameterFile:
                 )
 
     def content(self, tensor: StoredTensor) -> np.ndarray:
-        """Return the bytes (uint8, read-only), aligned for kernels: mapped where they are so in the file."""
+        """Return the bytes (uint8, read-only), aligned for kernels: mapped where they are so in the file.
+
+        :raises ResourceExhausted: no memory for a copy.
+        """
         if not tensor.size:
             return _read_only(np.empty(0, np.uint8))
         if not tensor.pattern:
@@ -83,7 +86,12 @@ class ParameterFile:
         return np.frombuffer(self._data, np.uint8, tensor.size, tensor.offset)
 
     def _copy(self, tensor: StoredTensor) -> np.ndarray:
-        memory = np.empty(tensor.size + ALIGNMENT, np.uint8)
+        try:
+            memory = np.empty(tensor.size + ALIGNMENT, np.uint8)
+        except (MemoryError, ValueError) as error:
+            raise ResourceExhausted(
+                f"no memory for tensor {tensor.name!r} of {self.where}, {tensor.size} bytes: {error}"
+            ) from None
         start = -memory.ctypes.data % ALIGNMENT
         target = memory[start : start + tensor.size]
         if tensor.pattern:
