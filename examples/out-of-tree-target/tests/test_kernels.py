@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 import thalweg
-from thalweg.api import Aborted, CompileError, ModuleFormatError
+from thalweg.api import Aborted, CompileError, ModuleFormatError, ThalwegError
 from thalweg.dtypes import numpy_dtype
 from thalweg.extents import dimension
 from thalweg.ir import FunctionBuilder, Program, extents_of
@@ -191,3 +193,24 @@ def test_damaged_executables_are_refused():
 def test_kernels_may_have_any_name():
     assert symbol("double") == "kernel_double"
     assert symbol("größe 1") == "kernel_gr_f6__df_e_20_1"
+
+
+def test_loading_needs_no_compiler():
+    code = (
+        "import sys, thalweg_target_example.loader; "
+        "print([m for m in sys.modules if m.split('.')[0] == 'xdsl' or m.startswith('thalweg.ir')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_code_that_must_be_portable_is_not_this():
+    module = compiled(program(*STRUCTURED["matmul"]))
+    with pytest.raises(ThalwegError, match="thalweg-example-1"):
+        thalweg.load(module, device="local-sync", allow_native=False)
+
+
+def test_a_c_compiler_that_is_not_there_is_named():
+    made = program(*STRUCTURED["matmul"])
+    with pytest.raises(CompileError, match="the C compiler 'no-such-cc' cannot be run: No such file"):
+        thalweg.compile(made, target_backends=["example"], c_compiler="no-such-cc")

@@ -50,6 +50,8 @@ def _probe() -> Availability:
 
 def _identity() -> str:
     """Return what else shapes the code: the compile cache keeps apart what two C compilers made."""
+    if not _probe().available:
+        return ""
     return subprocess.run(["cc", "--version"], capture_output=True, text=True).stdout
 
 
