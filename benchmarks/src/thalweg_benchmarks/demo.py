@@ -67,7 +67,7 @@ def compile_with_progress(path: Path, console: Console):
         def show(phase: str, fraction: float, detail: str) -> None:
             bar.update(task, completed=fraction, description=f"{phase} {detail}")
 
-        module = thalweg.compile(path, progress=show)
+        module = thalweg.compile(path, progress=show, cache=False)  # to show the phases each time
         bar.update(task, completed=1.0, description="done")
     return module
 

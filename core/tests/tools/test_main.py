@@ -32,7 +32,11 @@ def test_every_command_has_help(thalweg, command):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ([], "a command is needed: compile, run, benchmark, compare, inspect, cache, opt, plugins, new (see thalweg --help)"),
+        (
+            [],
+            "a command is needed: compile, run, benchmark, compare, inspect, cache, opt, plugins, new"
+            " (see thalweg --help)",
+        ),
         (["comple"], "invalid choice: 'comple'"),
         (["plugins", "extra"], "unrecognized arguments: extra"),
     ],
