@@ -27,6 +27,7 @@ from thalweg.module.program import (
 )
 from thalweg.module.writer import module_bytes
 from thalweg.runtime import dynamic_function, load
+from thalweg.runtime.dimensions import check_limits
 from thalweg.runtime.dynamic_function import DynamicFunction
 
 from . import fakes
@@ -287,3 +288,12 @@ def test_a_dimension_that_no_input_gives_is_refused_at_loading():
     unknown = replace(signature, outputs=(_tensor("y", dimension("other")),))
     with pytest.raises(ModuleFormatError, match="the dimension 'other', which no input's shape gives"):
         load(replace(module, functions=(unknown,)), DEVICES["prepared"](), registry=make_registry())
+
+
+def test_a_limit_below_zero_says_what_there_is_at_least():
+    limit = Limit(-dimension("height"), -3, "a window of 3")
+    signature = FunctionSignature("main", (), (), (limit,))
+    check_limits(signature, {"height": 3})
+    with pytest.raises(InvalidArgument) as raised:
+        check_limits(signature, {"height": 2})
+    assert str(raised.value) == "main: height=2 is less than 3, a window of 3"

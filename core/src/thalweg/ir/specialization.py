@@ -60,6 +60,9 @@ def _specialize_function(function: func.FuncOp, dimensions: Mapping[str, Extent]
         extent = substitute(limit.extent, dimensions)
         if isinstance(extent, int) and extent > limit.maximum:
             reason = f" ({limit.reason})" if limit.reason else ""
+            if limit.maximum < 0:
+                least = f"{-extent}, and is at least {-limit.maximum}"
+                raise InvalidArgument(f"{-limit.extent} would be {least}{reason}")
             raise InvalidArgument(f"{limit.extent} would be {extent}, and is at most {limit.maximum}{reason}")
         if isinstance(extent, Expression):
             limits.append(Limit(extent, limit.maximum, limit.reason))

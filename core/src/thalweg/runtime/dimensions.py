@@ -99,11 +99,17 @@ class Dimensions:
 def check_limits(signature: FunctionSignature, values: Mapping[str, int]) -> None:
     """Check what the program needs of its dimensions.
 
-    :raises InvalidArgument: ``tokens=700 exceeds positions=512``.
+    :raises InvalidArgument: ``tokens=700 exceeds positions=512``; for a maximum below 0, which says how much
+        of something there is at least, ``height=2 is less than 3, a window``.
     """
     for limit in signature.limits:
         found = evaluate(limit.extent, values)
         if found > limit.maximum:
+            if limit.maximum < 0:
+                raise InvalidArgument(
+                    f"{signature.name}: {-limit.extent}={-found} is less than {-limit.maximum}, "
+                    f"{limit.reason}"
+                )
             bound = str(limit.maximum)
             if limit.reason:
                 named = limit.reason.isidentifier()
