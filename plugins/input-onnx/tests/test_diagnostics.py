@@ -287,10 +287,18 @@ def test_dtypes_that_do_not_fit_name_the_node():
 DYNAMIC = (("x", FLOAT, ["batch", None]),)
 
 
-def test_dynamic_dimensions_are_named_with_the_option_that_fixes_them():
+def test_dynamic_dimensions_stay_without_a_size():
+    model = small_model(inputs=DYNAMIC, constants={"w": np.ones((), np.float32)})
+    assert 'tensor<?x?xf32, ["batch", "x_1"]>' in OnnxImporter().import_model(model).text()
+    options = OnnxOptions(dims=("batch=2",))
+    assert 'tensor<2x?xf32, ["x_1"]>' in OnnxImporter(options).import_model(model).text()
+
+
+def test_dynamic_dimensions_that_must_have_sizes_are_named_with_the_option_that_fixes_them():
     said = refusal(small_model(inputs=DYNAMIC))
-    assert "'batch' (dimension 0 of 'x'), 'x:1' (dimension 1 of 'x')" in said
-    assert said.endswith("give each a size: --onnx-dim batch=VALUE --onnx-dim x:1=VALUE")
+    assert "node 'Add -> sum': Add" in said
+    assert "shapes [batch, x_1], [2, 3] do not broadcast; fix the dynamic dimensions: " in said
+    assert "--onnx-dim batch=VALUE --onnx-dim x:1=VALUE" in said
 
 
 def test_sizes_fix_dynamic_dimensions():
@@ -301,8 +309,15 @@ def test_sizes_fix_dynamic_dimensions():
 @pytest.mark.parametrize(
     "dims, message",
     [
-        (("batch=2", "x:1=3", "time=4"), "has no dynamic dimension named 'time'"),
-        (("batch=two",), "--onnx-dim got 'batch=two'; it takes NAME=VALUE with a positive integer"),
+        (("batch=2", "x:1=3", "time=4"), "has no dynamic dimension named 'time'; it has: batch, x:1"),
+        (
+            ("batch=two",),
+            "--onnx-dim batch=two: 'two' is neither a positive integer nor another dynamic dimension of the "
+            "model (batch, x:1)",
+        ),
+        (("batch=x:1", "x:1=batch"), "'x:1' is neither a positive integer nor another dynamic dimension"),
+        (("batch=-1",), "--onnx-dim got 'batch=-1'; it takes NAME=VALUE with a positive integer"),
+        (("batch=",), "--onnx-dim got 'batch='"),
         (("batch=0",), "--onnx-dim got 'batch=0'"),
         (("batch",), "--onnx-dim got 'batch'"),
     ],
@@ -312,7 +327,7 @@ def test_sizes_that_do_not_fit_are_named(dims, message):
 
 
 def test_an_input_without_a_shape_is_refused():
-    assert "input 'x' has no shape; give it one of fixed sizes" in refusal(
+    assert "input 'x' has no shape; give it one, whose dimensions may be names" in refusal(
         small_model(inputs=(("x", FLOAT, None),))
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,7 @@ class Nodes:
         """[1]: Shape → Gather → Unsqueeze, as torch writes ``x.shape[axis]`` among others."""
         return self("Unsqueeze", self("Gather", self("Shape", x), np.array(axis), axis=0), [0])
 
-    def model(self, result: str, inputs: dict[str, Sequence[int | str | None]], **more: Any):
+    def model(self, result: str, inputs: Mapping[str, Sequence[int | str | None]], **more: Any):
         self.nodes.append(helper.make_node("Identity", [result], ["y"]))
         return dynamic_model(self.nodes, inputs, self.constants, **more)
 
@@ -223,7 +223,7 @@ def test_a_cache_of_past_tokens_is_appended_to():
     bias = n(
         "Unsqueeze", n("Where", n("Cast", "mask", to=TensorProto.BOOL), np.float32(0), np.float32(-1e4)), [1]
     )
-    inputs: dict[str, Sequence[int | str | None]] = {
+    inputs: Mapping[str, Sequence[int | str | None]] = {
         "x": ["batch", 1, 12],
         "mask": ["batch", "past_length + 1"],
         "past": ["batch", "past_length", 12],
