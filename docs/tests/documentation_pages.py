@@ -48,7 +48,7 @@ def run_page(page: Path, folder: Path, environment: Mapping[str, str]) -> int:
                 assert matches(expected, found), f"$ {command}\n{found}\nbut the page says:\n{expected}"
                 ran += 1
         elif language in ("python", "diff"):
-            words = ["python", "-"] if language == "python" else ["patch", "-p1"]
+            words = ["python", "-"] if language == "python" else ["git", "apply", "-"]
             _run(words, text, folder, environment)
             ran += 1
     return ran
