@@ -250,9 +250,13 @@ def test_transposed_convolution_of_a_dynamic_image(attributes):
 def test_a_window_that_needs_more_than_one_element_limits_its_dimension():
     model = dynamic_model([node("MaxPool", kernel_shape=[5, 3], pads=[1, 0, 0, 0])], IMAGE)
     program = check(model, IMAGES)
-    with pytest.raises(InvalidArgument, match=r"height would be 3, and is at least 4 \(a window of 5 with pads 1, 0"):
+    with pytest.raises(
+        InvalidArgument, match=r"height would be 3, and is at least 4 \(a window of 5 with pads 1, 0"
+    ):
         evaluate(program, [np.zeros((1, 4, 3, 9), np.float32)])
-    with pytest.raises(InvalidArgument, match=r"width would be 2, and is at least 3 \(a window of 3 with pads 0, 0"):
+    with pytest.raises(
+        InvalidArgument, match=r"width would be 2, and is at least 3 \(a window of 3 with pads 0, 0"
+    ):
         evaluate(program, [np.zeros((1, 4, 9, 2), np.float32)])
 
 

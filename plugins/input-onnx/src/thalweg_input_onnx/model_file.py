@@ -183,7 +183,7 @@ def check_model(model: Model) -> None:
             tensor.shape.SetInParent()
     try:
         onnx.checker.check_model(light)
-    except onnx.checker.ValidationError as error:
+    except (onnx.checker.ValidationError, ValueError) as error:  # ValueError: a name it cannot even read
         reason = " ".join(str(error).split("\n\n")[0].split())
         raise InvalidArgument(f"{model.label} is not a valid ONNX model: {reason}") from None
 

@@ -22,7 +22,7 @@ from thalweg.ir.attributes import number
 from thalweg.ir.builder import FunctionBuilder
 from thalweg.ir.dialects import linalg, tw
 from thalweg.ir.program import Program
-from thalweg.ir.types import element_name, shape_of
+from thalweg.ir.types import element_name, extents_of
 
 Affine = tuple[np.ndarray, np.ndarray]
 """(a, b): the value ``a * x + b``, each an array of one element per channel, or a scalar; float64."""
@@ -67,7 +67,7 @@ def _fold(conv: tw.ConvOp, program: Program) -> None:
         value = generic.results[0]
     if not chain or (len(chain) == 1 and np.all(scale == 1)):
         return
-    channels = shape_of(conv.result)[1]
+    channels = weight.shape[0]
     folded = weight.astype(np.float64) * np.broadcast_to(scale, channels).reshape(
         -1, *[1] * (weight.ndim - 1)
     )
@@ -95,7 +95,7 @@ def _affine_consumer(value: SSAValue, program: Program) -> tuple[linalg.GenericO
         return None
     if user.results[0].type != value.type:
         return None
-    rank = len(shape_of(value))
+    rank = len(extents_of(value))
     environment: dict[SSAValue, Affine] = {}
     for operand, map_, argument in zip(user.inputs, user.indexing_maps.data, user.body.block.args):
         if operand is value:
