@@ -55,15 +55,15 @@ class Processor:
     options: LlvmCpuOptions
     emulator: str
     models: tuple[str, ...]
-    exact_masks: bool = True
-    """Whether the emulator leaves alone what a masked vector load masks off; if not, there is
-    memory before and behind operands.
+    exact_loads: bool = True
+    """Whether the emulator touches only the bytes that the instruction does; if not, there is memory before
+    and behind operands.
     """
 
 
-def _linux(architecture: str, cpu: str, features: str, *models: str, exact_masks: bool = True) -> Processor:
+def _linux(architecture: str, cpu: str, features: str, *models: str, exact_loads: bool = True) -> Processor:
     options = LlvmCpuOptions(f"{architecture}-unknown-linux-gnu", cpu, features)
-    return Processor(options, f"qemu-{architecture}", models, exact_masks)
+    return Processor(options, f"qemu-{architecture}", models, exact_loads)
 
 
 def _riscv(features: str, bits: str, vector: str) -> Processor:
@@ -81,12 +81,17 @@ EMULATED = {
     "riscv64 +v of 128 bits": _riscv("+v", "false", "true,vlen=128"),
     "riscv64 +v of 256 bits": _riscv("+v", "false", "true,vlen=256"),
     "riscv64 +zb*,+zfh": _riscv("+zba,+zbb,+zbs,+zfh", "true", "false"),
-    "x86-64-v2": _linux("x86_64", "x86-64-v2", "", "Nehalem"),
-    "x86-64-v3": _linux("x86_64", "x86-64-v3", "", "Haswell", exact_masks=False),
+    "emulated x86-64-v2": _linux("x86_64", "x86-64-v2", "", "Nehalem", exact_loads=False),
+    "emulated x86-64-v3": _linux("x86_64", "x86-64-v3", "", "Haswell", exact_loads=False),
 }
 """Name → processor. Not here: AVX-512 and Zvfh, which qemu 7.2 does not emulate. (Its ``vmaskmov`` reads the
-masked lanes too.)
+masked lanes too, its ``cvtdq2pd`` 16 bytes for 8.)
 """
+
+DEFECTS = {
+    "decode_save_opc: Assertion": "qemu before 8.0 aborts on vfncvt.rtz.x.f.w (qemu issue 1441)",
+}
+"""What the emulator says when it aborts → its known defect; such a test is an expected failure."""
 
 
 @cache
@@ -159,7 +164,11 @@ class Guest:
             self._process.stdin.flush()
         reply = self._process.stdout.read(size + 8)
         if len(reply) != size + 8:
-            raise GuestFailed(self._end_of_guest())
+            message = self._end_of_guest()
+            for words, defect in DEFECTS.items():
+                if words in message:
+                    pytest.xfail(defect)
+            raise GuestFailed(message)
         return reply[:size], struct.unpack("<q", reply[size:])[0]
 
     def _end_of_guest(self) -> str:
@@ -176,11 +185,11 @@ class Guest:
 
     def map(self, size: int) -> int:
         """Return the address of new memory, of whole pages and zero, with a page on both sides that cannot
-        be touched (with ``exact_masks``).
+        be touched (with ``exact_loads``).
         """
         size = _pages(size)
         address = self._call("mmap", 0, size + 2 * PAGE, READ_WRITE, PRIVATE_ANONYMOUS, -1, 0) + PAGE
-        if EMULATED[self.cpu].exact_masks:
+        if EMULATED[self.cpu].exact_loads:
             self.protect(address - PAGE, PAGE, NOTHING)
             self.protect(address + size, PAGE, NOTHING)
         return address
@@ -266,7 +275,7 @@ class EmulatedKernel:
     ) -> int:
         """Run all workgroups; see ``kernel_harness.NativeKernelRunner.run``.
 
-        Operands cannot be written, and the page behind each cannot be touched (with ``exact_masks``).
+        Operands cannot be written, and the page behind each cannot be touched (with ``exact_loads``).
         """
         guest, placed = self._guest, []
         for array in arrays[:-1]:

@@ -9,7 +9,7 @@ import emulator
 import numpy as np
 import pytest
 from emulator import EMULATED, REQUIRE, EmulatedKernel, Guest, GuestFailed, configuration
-from kernel_harness import Kernel, dispatch_of
+from kernel_harness import PROCESSORS, Kernel, dispatch_of
 from thalweg.codegen.target import KernelSource
 from thalweg.hal import kernel_abi
 from thalweg.ir.dialects import tw
@@ -37,8 +37,8 @@ def _compiled_for(options: LlvmCpuOptions, dtype: str) -> ExecutableRecord:
     [
         ("riscv64", "+v", "f32"),
         ("aarch64", "+fullfp16", "f16"),
-        ("x86-64-v2", "+avx2", "f32"),
-        ("x86-64-v3", "+avx512bw,+avx512dq,+avx512vl", "f32"),
+        ("emulated x86-64-v2", "+avx2", "f32"),
+        ("emulated x86-64-v3", "+avx512bw,+avx512dq,+avx512vl", "f32"),
     ],
 )
 def test_a_kernel_that_uses_more_than_the_processor_has_is_killed(
@@ -63,6 +63,10 @@ def test_a_foreign_kernel_refuses_an_index_out_of_range(cpu: str) -> None:
     status, output = kernel.run([data, np.array([4, -5, 1])])
     assert status == kernel_abi.STATUS_OK
     assert np.array_equal(output, data[[4, 0, 1]])
+
+
+def test_no_emulated_processor_hides_one_that_runs_here() -> None:
+    assert not set(EMULATED) & set(PROCESSORS)
 
 
 @pytest.mark.parametrize("place", [-1, 1 << 16])
