@@ -165,8 +165,8 @@ class Guest:
         reply = self._process.stdout.read(size + 8)
         if len(reply) != size + 8:
             message = self._end_of_guest()
-            for words, defect in DEFECTS.items():
-                if words in message:
+            for said, defect in DEFECTS.items():
+                if said in message:
                     pytest.xfail(defect)
             raise GuestFailed(message)
         return reply[:size], struct.unpack("<q", reply[size:])[0]
