@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from thalweg.extents import Extent, dimension
 from thalweg.ir.builder import FunctionBuilder
 from thalweg.ir.dialects import tw
 from thalweg.ir.program import Program
+from thalweg.ir.specialization import specialize
 from xdsl.ir import SSAValue
 
 from .mlir import ops, run, same_values
@@ -80,11 +82,11 @@ def test_a_broadcast_of_a_scalar_to_something_large_is_not_folded():
     assert len(ops(run(b.program([("y", big)]).text(), "fold-constants"), "linalg.generic")) == 1
 
 
-def convolution_with_batch_norm(rng: np.random.Generator) -> Program:
-    b = FunctionBuilder("main", [("x", [1, 3, 6, 6], "f32")])
+def convolution_with_batch_norm(rng: np.random.Generator, batch: Extent = 1, rows: Extent = 6) -> Program:
+    b = FunctionBuilder("main", [("x", [batch, 3, rows, 6], "f32")])
     weight = b.constant(rng.standard_normal((5, 3, 3, 3)).astype(np.float32), "w")
     y = b.structured(
-        tw.ConvOp, [b.arguments[0], weight], [1, 5, 4, 4],
+        tw.ConvOp, [b.arguments[0], weight], [batch, 5, rows - 2, 4],
         strides=[1, 1], dilations=[1, 1], pads_low=[0, 0], pads_high=[0, 0], groups=1,
     )  # fmt: skip
 
@@ -110,6 +112,16 @@ def test_a_batch_norm_moves_into_the_convolution():
         "linalg.yield",
     ]
     same_values(before, after, 11)
+
+
+def test_a_batch_norm_moves_into_the_convolution_of_a_dynamic_image():
+    extents = dimension("batch"), dimension("rows")
+    program = convolution_with_batch_norm(np.random.default_rng(12), *extents)
+    before = Program.parse(program.text(), program.resources)
+    after = run(program.text(), "fold-batch-norms", "fuse-elementwise", resources=program.resources)
+    assert len(ops(after, "linalg.generic")) == 1
+    sizes = {"batch": 2, "rows": 7}
+    same_values(specialize(before, sizes), specialize(after, sizes), 12)
 
 
 def test_elementwise_chains_fuse_into_one_generic():
