@@ -183,7 +183,9 @@ def check_model(model: Model) -> None:
             tensor.shape.SetInParent()
     try:
         onnx.checker.check_model(light)
-    except (onnx.checker.ValidationError, ValueError) as error:  # ValueError: a name it cannot even read
+    except UnicodeDecodeError:
+        raise
+    except (onnx.checker.ValidationError, ValueError) as error:  # ValueError: it cannot parse the model again
         reason = " ".join(str(error).split("\n\n")[0].split())
         raise InvalidArgument(f"{model.label} is not a valid ONNX model: {reason}") from None
 
