@@ -12,7 +12,6 @@ from xdsl.dialects.builtin import StringAttr
 
 from thalweg.codegen.target import (
     KernelSource,
-    LinkedExecutable,
     TargetBackend,
     TargetConfiguration,
     TranslatedKernel,
@@ -207,20 +206,20 @@ def _compile_variant(program: Program, job: BackendJob, session: Session, transl
         sources = [replace(source, dumps=session.dumper.enabled) for source in planned.sources.values()]
         for source in sources:
             session.dumper.executable(source.name, {".mlir": source.text.encode()})
-    linked = _translate(sources, job, session, program, translate)
+    executables = _translate(sources, job, session, program, translate)
+    entries = [entry.name for executable in executables for entry in executable.entries]
     infos = kernel_infos(planned)
     with session.phase("hal", program):
-        lower_to_hal(program, {entry.name: (0, i) for i, entry in enumerate(linked.entries)})
+        lower_to_hal(program, {name: (0, i) for i, name in enumerate(entries)})
     functions, constants = host_functions(program)
     info = debug_info(program, infos)
     with session.phase("vm", program):
         lower_to_vm(program, functions)
-    record = ExecutableRecord(f"{job.variant}-executable", linked.format, linked.data, linked.entries)
     variant = Variant(
         name=job.variant,
         backend=job.name,
         predicate=dict(job.config.predicate),
-        executables=(record,),
+        executables=executables,
         functions=functions,
         constants=constants,
         inline=job.config.inline,
@@ -247,7 +246,8 @@ def _translate(
     session: Session,
     program: Program,
     translate: Translate,
-) -> LinkedExecutable:
+) -> tuple[ExecutableRecord, ...]:
+    """Translate and link the kernels: one executable, or none for a program that only moves its inputs."""
     with session.phase("executable-targets", program):
 
         def progress(done: int, total: int) -> None:
@@ -256,6 +256,9 @@ def _translate(
         translated = translate(sources, progress)
         for kernel in translated:
             session.dumper.executable(kernel.entry.name, kernel.dumps)
+        if not translated:
+            return ()
         linked = job.backend.link(translated, job.config)
-        session.dumper.executable(f"{job.variant}-executable", {".bin": linked.data, **linked.dumps})
-    return linked
+        name = f"{job.variant}-executable"
+        session.dumper.executable(name, {".bin": linked.data, **linked.dumps})
+    return (ExecutableRecord(name, linked.format, linked.data, linked.entries),)
