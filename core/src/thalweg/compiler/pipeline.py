@@ -21,7 +21,7 @@ from thalweg.compiler.diagnosis import explain
 from thalweg.compiler.dumping import Dumper
 from thalweg.compiler.host_program import host_functions, lower_to_hal, lower_to_vm
 from thalweg.compiler.passes import PASSES
-from thalweg.compiler.passes.decompose import decompose
+from thalweg.compiler.passes.decompose import DECOMPOSITIONS, decompose
 from thalweg.compiler.phase_record import PhaseRecord, ProgramSize, add_record
 from thalweg.compiler.planning import plan_dispatches
 from thalweg.compiler.streaming import lower_to_stream
@@ -191,8 +191,7 @@ def _compile_variant(program: Program, job: BackendJob, session: Session, transl
     session.arena_bytes = None
     exported = signatures(program) if session.dumper.enabled else ()
     with session.phase("global-optimization", program):
-        if job.config.decompose:
-            decompose(program, job.config.decompose)
+        decompose(program, DECOMPOSITIONS.keys() - job.config.structured_ops)
         optimize(program)
     with session.phase("dispatch-creation", program):
         PASSES["create-dispatches"].run(program)

@@ -69,12 +69,12 @@ def decode_source(message: Mapping[str, Any]) -> KernelSource:
 
 def encode_config(config: TargetConfiguration) -> dict[str, Any]:
     """Return a configuration as JSON."""
-    return {**asdict(config), "decompose": sorted(config.decompose)}
+    return {**asdict(config), "structured_ops": sorted(config.structured_ops)}
 
 
 def decode_config(message: Mapping[str, Any]) -> TargetConfiguration:
     """Inverse of ``encode_config``."""
-    return TargetConfiguration(**{**message, "decompose": frozenset(message["decompose"])})
+    return TargetConfiguration(**{**message, "structured_ops": frozenset(message["structured_ops"])})
 
 
 def encode_translated(kernel: TranslatedKernel) -> dict[str, Any]:

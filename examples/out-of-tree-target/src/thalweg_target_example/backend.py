@@ -22,7 +22,7 @@ from thalweg_target_example.compiler import compile_shared_object
 from thalweg_target_example.emitter import Emitter
 from thalweg_target_example.executable import MACHINE, pack
 from thalweg_target_example.plugin import FORMAT, NAME
-from thalweg_target_example.structured import DECOMPOSED, RULES
+from thalweg_target_example.structured import RULES
 
 WORKGROUPS = 16
 """Into how many workgroups the rows of a kernel's results are dealt, at most."""
@@ -43,7 +43,6 @@ class ExampleBackend(TargetBackend):
             NAME,
             FORMAT,
             predicate={"device_kind": "local", "executable_format": FORMAT, "features": [MACHINE]},
-            decompose=DECOMPOSED,
         )
 
     def plan(self, dispatch: Dispatch, config: TargetConfiguration) -> DispatchPlan:

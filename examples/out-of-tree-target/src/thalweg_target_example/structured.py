@@ -1,6 +1,6 @@
 """Writes the ``tw`` ops: one rule for each, which gives the lines that compute an element.
 
-What is not here, core rewrites to ops that are (``DECOMPOSED``), or the backend refuses by name.
+What is not here, core rewrites to ops that are (softmax, layer norm), or the backend refuses by name.
 """
 
 from __future__ import annotations
@@ -16,9 +16,6 @@ from xdsl.ir import Operation
 from thalweg_target_example.c_text import convert, is_float, least_value, literal, row_major
 from thalweg_target_example.emitter import Emitter, Tensor, split
 from thalweg_target_example.generic import emit_generic
-
-DECOMPOSED = frozenset({"tw.softmax", "tw.layer_norm"})
-"""What core rewrites to generics before dispatches are formed."""
 
 Parameters = Mapping[str, Any]
 

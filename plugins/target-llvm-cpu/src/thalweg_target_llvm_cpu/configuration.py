@@ -40,7 +40,13 @@ def resolve(options: LlvmCpuOptions) -> TargetConfiguration:
         "executable_format": architecture.executable_format,
         "features": sorted(features),
     }
-    return TargetConfiguration("llvm-cpu", architecture.executable_format, predicate, settings)
+    return TargetConfiguration(
+        "llvm-cpu",
+        architecture.executable_format,
+        predicate,
+        settings,
+        structured_ops=frozenset({"tw.softmax", "tw.layer_norm"}),
+    )
 
 
 def _architecture(triple: str) -> Architecture:

@@ -37,7 +37,10 @@ class VmvxBackend(TargetBackend):
     def configuration(self) -> TargetConfiguration:
         """Return the configuration; the code fits every machine, so there is nothing to resolve."""
         predicate = {} if self.inline else {"device_kind": "local", "executable_format": FORMAT}
-        return TargetConfiguration(self.name, FORMAT, predicate=predicate, inline=self.inline)
+        ops = frozenset({"tw.softmax", "tw.layer_norm"})
+        return TargetConfiguration(
+            self.name, FORMAT, predicate=predicate, structured_ops=ops, inline=self.inline
+        )
 
     def plan(self, dispatch: Dispatch, config: TargetConfiguration) -> DispatchPlan:
         """Plan one workgroup; refuses what has no bytecode."""
