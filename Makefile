@@ -11,10 +11,10 @@ demo: venv
 	@$(VENV)python -m thalweg_benchmarks.demo
 
 test: venv
-	@$(VENV)python -m pytest -q -m "not full"
+	@$(VENV)python -m pytest -q -n auto --dist loadfile -m "not full"
 
 test-full: venv
-	@$(VENV)python -m pytest -q
+	@$(VENV)python -m pytest -q -n auto --dist loadfile
 
 lint: venv
 	@$(VENV)ruff check .

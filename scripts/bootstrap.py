@@ -26,6 +26,7 @@ PACKAGES = (
 )
 DEVELOPMENT = (
     "pytest>=8",
+    "pytest-xdist>=3.5",
     "hypothesis>=6",
     "ruff>=0.8",
     "pyright>=1.1.390",

@@ -19,7 +19,7 @@ class Refusing(TargetBackend):
         self.refuses = refuses
 
     def configuration(self):
-        return TargetConfiguration("refusing", "test-1")
+        return TargetConfiguration("refusing", "test-1", structured_ops=frozenset({"tw.softmax"}))
 
     def plan(self, dispatch, config):
         if self.refuses == "plan":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from thalweg.codegen.target import TargetConfiguration
+from thalweg.compiler.passes.decompose import DECOMPOSITIONS, decompose
 from thalweg.extents import Extent, dimension
 from thalweg.ir.builder import FunctionBuilder
 from thalweg.ir.dialects import tw
@@ -201,3 +203,16 @@ def test_of_two_roots_one_takes_the_epilogue():
     program = b.program([("z", b.elementwise([p, q], lambda s, u, v: s.addf(u, v)))])
     after = run(program.text(), "create-dispatches")
     assert len(ops(after, "flow.dispatch")) == 2
+
+
+def test_every_decomposable_op_is_decomposed_unless_the_target_takes_it():
+    """An op that core gains later breaks no backend: what a target does not declare comes to it as
+    generics.
+    """
+    b = FunctionBuilder("main", [("x", [2, 3], "f32")])
+    program = b.program([("y", b.structured(tw.SoftmaxOp, [b.arguments[0]], [2, 3], axis=1))])
+    assert TargetConfiguration("plain", "plain-1").structured_ops == frozenset()
+    decompose(program, DECOMPOSITIONS.keys() - frozenset({"tw.softmax"}))
+    assert ops(program, "tw.softmax")
+    decompose(program, DECOMPOSITIONS.keys() - frozenset())
+    assert not ops(program, "tw.softmax")
