@@ -33,9 +33,9 @@ class TargetConfiguration:
     ``predicate`` is stored with the variant: ``{"device_kind": "local", "executable_format":
     "thalweg-elf-x86_64-1", "features": ["avx2", "fma"]}``; a device that lacks one of them does not load the
     variant. ``settings`` holds the backend's own values (triple, cpu, features, opt level), as JSON.
-    ``structured_ops`` names the structured ops with a generic decomposition (``tw.softmax``, ``tw.layer_norm``) that the
-    backend lowers itself. Core decomposes the others before dispatches are formed, so that an op which core gains
-    later breaks no backend.
+    ``structured_ops`` names the structured ops with a generic decomposition (``tw.softmax``,
+    ``tw.layer_norm``) that the backend lowers itself. Core decomposes the others before dispatches are
+    formed, so that an op which core gains later breaks no backend.
     """
 
     backend: str
