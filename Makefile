@@ -24,4 +24,5 @@ lint: venv
 bench: venv
 	@$(VENV)python -m pip install --quiet -e "benchmarks[all-peers]"
 	@$(VENV)python -m thalweg_benchmarks.peers --output docs/reports/peers.md
+	@$(VENV)python -m thalweg_benchmarks.dynamic --output docs/reports/dynamic-shapes.md
 	@$(VENV)python -m thalweg_benchmarks.call_overhead
