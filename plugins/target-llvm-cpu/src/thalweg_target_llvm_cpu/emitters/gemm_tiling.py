@@ -20,6 +20,10 @@ from thalweg_target_llvm_cpu.emitters.nest import typical
 
 WORKGROUP_FLOPS = 1 << 20
 """A workgroup is at least this much work, where the problem allows a split at all."""
+FLOPS_PER_COLUMN_ELEMENT = 40
+"""What reading an element of the columns' side costs where few rows share it: memory is that much slower than
+arithmetic.
+"""
 WORKGROUPS = 16
 """How many workgroups a large problem is divided into, about."""
 
@@ -122,7 +126,8 @@ def _split(problem: Problem, panels: Extent, blocks: Extent) -> tuple[Extent, Ex
         wanted = maximum(1, ceil_divide(WORKGROUPS, problem.batch))
         panel_chunks = maximum(1, minimum(panels, wanted))
         return panel_chunks, maximum(1, minimum(blocks, ceil_divide(wanted, panel_chunks)))
-    wanted = max(1, min(WORKGROUPS, index(problem.flops) // WORKGROUP_FLOPS))
+    work = max(index(problem.flops), FLOPS_PER_COLUMN_ELEMENT * index(problem.depth * problem.columns))
+    wanted = max(1, min(WORKGROUPS, work // WORKGROUP_FLOPS))
     wanted = ceil_divide(wanted, problem.batch)
     panel_chunks = minimum(panels, wanted)
     block_chunks = minimum(blocks, ceil_divide(wanted, panel_chunks))
