@@ -27,6 +27,8 @@ from thalweg.compiler.planning import plan_dispatches
 from thalweg.compiler.streaming import lower_to_stream
 from thalweg.compiler.translation import Progress, TranslationJob, TranslationPool, translate_here
 from thalweg.errors import CompileError, NotSupported
+from thalweg.ir.dialects import linalg
+from thalweg.ir.dialects.tw import StructuredOp
 from thalweg.ir.program import Program
 from thalweg.ir.signatures import describe_signature, signatures
 from thalweg.module.debug_info import encode_debug_info
@@ -169,7 +171,7 @@ class BackendJob:
 def compile_variant(program: Program, job: BackendJob, session: Session) -> Variant:
     """Run the phases after ``preprocessing`` for one backend, in place, and return its variant."""
     with ExitStack() as stack:
-        translate = _translator(job, session, stack)
+        translate = _translator(program, job, session, stack)
         return _compile_variant(program, job, session, translate)
 
 
@@ -177,13 +179,16 @@ Translate = Callable[[Sequence[KernelSource], Progress], list[TranslatedKernel]]
 """Translates the kernels of one variant."""
 
 
-def _translator(job: BackendJob, session: Session, stack: ExitStack) -> Translate:
-    """Return how kernels are translated; workers start now, and load while the program is planned."""
+def _translator(program: Program, job: BackendJob, session: Session, stack: ExitStack) -> Translate:
+    """Return how kernels are translated; workers start now, and load while the program is planned.
+
+    There are no more of them than ops, because an op that is decomposed is fused again.
+    """
     reached = PHASES.index(session.compile_to) >= PHASES.index("executable-targets")
     if job.isolated and reached:
-        return stack.enter_context(
-            TranslationPool(TranslationJob(job.name, job.options, job.config))
-        ).translate
+        work = sum(isinstance(op, StructuredOp | linalg.GenericOp) for op in program.module.walk())
+        pool = TranslationPool(TranslationJob(job.name, job.options, job.config), work)
+        return stack.enter_context(pool).translate
     return lambda sources, progress: translate_here(job.backend, sources, job.config, progress)
 
 

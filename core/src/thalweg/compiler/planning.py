@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from xdsl.dialects import arith, func
-from xdsl.ir import SSAValue
+from xdsl.ir import Attribute, SSAValue
 
 from thalweg.codegen.packing import Packing
 from thalweg.codegen.target import DispatchPlan, KernelSource, TargetBackend, TargetConfiguration
@@ -53,6 +53,7 @@ def plan_dispatches(program: Program, target: TargetBackend, config: TargetConfi
     planned = PlannedProgram(program)
     functions = kernels(program)
     packed: dict[tuple[str, Packing], SSAValue] = {}
+    push_constants: dict[str, Attribute] = {}
     for op in list(program.module.walk()):
         if not isinstance(op, DispatchOp):
             continue
@@ -68,11 +69,12 @@ def plan_dispatches(program: Program, target: TargetBackend, config: TargetConfi
             planned.sources[name] = KernelSource(
                 name, dispatch.text(), plan.kernel, shapes, node=source_name(op) or ""
             )
+            if dispatch.dimensions:
+                push_constants[name] = extents_attribute([dimension(d) for d in dispatch.dimensions])
         plan = planned.plans[name]
         op.properties["workgroup_count"] = extents_attribute(plan.kernel.workgroup_count)
-        names = Dispatch(functions[name]).dimensions
-        if names:
-            op.properties["constants"] = extents_attribute([dimension(name) for name in names])
+        if name in push_constants:
+            op.properties["constants"] = push_constants[name]
         _pack_operands(op, plan.packings, program, packed)
     _drop_unused_constants(program)
     return planned

@@ -56,15 +56,16 @@ def translate_here(
 
 
 class TranslationPool:
-    """Worker subprocesses, one for each core that this process may use, as a context manager.
+    """Worker subprocesses, one for each core that this process may use and at most ``most``, as a context
+    manager.
 
     They load the target backend as soon as they are started: start the pool before the kernels are planned.
     """
 
-    def __init__(self, job: TranslationJob):
+    def __init__(self, job: TranslationJob, most: int):
         self._workers: list[_Worker] = []
         try:
-            for _ in range(usable_cores()):
+            for _ in range(max(1, min(usable_cores(), most))):
                 self._workers.append(_Worker(job))
         except BaseException:
             self.close()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from thalweg.errors import InvalidArgument
-from thalweg.extents import Expression, evaluate, names_in
-from thalweg.module.program import FunctionSignature, TensorSignature
+from thalweg.extents import Expression, evaluate, format_shape, names_in
+from thalweg.module.program import FunctionSignature
 from thalweg.runtime.arguments import role_of
 
 MAX_DIMENSION = 2**32 - 1
@@ -49,8 +49,8 @@ class Dimensions:
             if len(shape) != rank:
                 tensor = self._signature.inputs[number]
                 raise InvalidArgument(
-                    f"{self._role(number)}: expected {rank} dimensions {shape_text(tensor)}, got {len(shape)}"
-                    f" {list(shape)}"
+                    f"{self._role(number)}: expected {rank} dimensions {format_shape(tensor.shape)},"
+                    f" got {len(shape)} {list(shape)}"
                 )
         return tuple(shapes[number][axis] for _, number, axis in self._sources)
 
@@ -77,7 +77,7 @@ class Dimensions:
                 tensor = self._signature.inputs[number]
                 raise InvalidArgument(
                     f"{self._role(number)}: expected {extent}={wanted} at dimension {axis}, got {found}"
-                    f" (shape {shape_text(tensor)}, got {list(shapes[number])});"
+                    f" (shape {format_shape(tensor.shape)}, got {list(shapes[number])});"
                     f" {self._origin(extent, values)}"
                 )
         check_limits(self._signature, values)
@@ -115,8 +115,3 @@ def check_limits(signature: FunctionSignature, values: Mapping[str, int]) -> Non
                 named = limit.reason.isidentifier()
                 bound = f"{limit.reason}={bound}" if named else f"{bound}, {limit.reason}"
             raise InvalidArgument(f"{signature.name}: {limit.extent}={found} exceeds {bound}")
-
-
-def shape_text(tensor: TensorSignature) -> str:
-    """Return ``[1, tokens]``."""
-    return f"[{', '.join(map(str, tensor.shape))}]"

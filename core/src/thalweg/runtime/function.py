@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from thalweg.errors import InvalidArgument
+from thalweg.extents import format_shape
 from thalweg.module.program import FunctionSignature, TensorSignature
 from thalweg.runtime.addresses import address_of, same_bytes
 from thalweg.runtime.arguments import TensorCheck, bind, bind_targets
@@ -108,7 +109,7 @@ class StaticFunction(ProgramFunction):
 
 
 def _describe(tensor: TensorSignature) -> str:
-    return f"{tensor.name}: {tensor.dtype}[{', '.join(map(str, tensor.shape))}]"
+    return f"{tensor.name}: {tensor.dtype}{format_shape(tensor.shape)}"
 
 
 def _range(array: np.ndarray | DeviceArray) -> tuple[int, int]:

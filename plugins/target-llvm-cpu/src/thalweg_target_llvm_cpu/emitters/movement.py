@@ -4,6 +4,7 @@ epilogue.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -98,15 +99,16 @@ def emit(b: KernelBuilder, dispatch: Dispatch, plan: KernelPlan, settings: Mappi
             part.emit(b, tensors, epilogue, place, lanes)
 
 
-class _Part:
+class _Part(ABC):
     """A region of the output: a nest over it, and what to do at each of its positions."""
 
     levels: list[Level]
 
+    @abstractmethod
     def emit(
         self, b: KernelBuilder, tensors: Tensors, epilogue: Epilogue, place: Sequence[Int], lanes: int
     ) -> None:
-        raise NotImplementedError
+        """Write what is done at ``place``, to ``lanes`` elements."""
 
 
 @dataclass(frozen=True)

@@ -170,7 +170,7 @@ def lanes_for(settings: Mapping[str, Any], element_bytes: int) -> int:
 def fitting_lanes(lanes: int, extent: Extent) -> int:
     """Return the largest power of two that is at most ``lanes`` and ``extent``.
 
-    A dynamic extent may turn out smaller than what comes back; see ``vectorized``.
+    A dynamic extent may turn out smaller than what comes back; see ``by_lanes``.
     """
     if not isinstance(extent, int):
         return lanes
